@@ -1,0 +1,38 @@
+package profile
+
+import (
+	"fmt"
+	"strings"
+)
+
+// CoordinationURL renders what `regency broker --coordination` takes, with the client's half of the profile in it:
+//
+//	etcd://127.0.0.1:2379,127.0.0.1:2380/cluster-a?session=2s&renew=500ms
+//	consul://127.0.0.1:8500/cluster-a?session=1250ms&renew=500ms&lock-delay=1ns
+//	embedded:?peers=1@127.0.0.1:9093,2@127.0.0.1:9095&session=2s&renew=500ms&heartbeat=50ms&election=500ms
+//
+// Endpoints are host:port; for Embedded id@host:port, and the prefix is unused there, since its store has one cluster.
+func CoordinationURL(p Profile, endpoints []string, prefix string) (string, error) {
+	if len(endpoints) == 0 {
+		return "", fmt.Errorf("render the %s URL: no endpoints", p.Backend)
+	}
+	session := "session=" + duration(p.Session) + "&renew=" + duration(p.Renew)
+	list := strings.Join(endpoints, ",")
+	switch p.Backend {
+	case Embedded:
+		if p.Etcd == nil {
+			return "", fmt.Errorf("render the embedded URL: %w", errNoSettings)
+		}
+		return fmt.Sprintf("embedded:?peers=%s&%s&heartbeat=%s&election=%s",
+			list, session, duration(p.Etcd.Heartbeat), duration(p.Etcd.Election)), nil
+	case Consul:
+		if p.Consul == nil {
+			return "", fmt.Errorf("render the consul URL: %w", errNoSettings)
+		}
+		session += "&lock-delay=" + duration(p.Consul.LockDelay)
+	case Etcd, ZooKeeper:
+	default:
+		return "", fmt.Errorf("render the URL of backend %q: choose from %v", p.Backend, Backends())
+	}
+	return fmt.Sprintf("%s://%s/%s?%s", p.Backend, list, strings.Trim(prefix, "/"), session), nil
+}
