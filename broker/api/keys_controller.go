@@ -1,0 +1,6 @@
+package api
+
+// controllerKeys are the requests that the controller decides.
+func (b *Broker) controllerKeys() []Key {
+	return nil
+}
