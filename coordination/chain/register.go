@@ -1,0 +1,144 @@
+package chain
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/google/uuid"
+	"github.com/regency-project/regency/coordination"
+	"github.com/regency-project/regency/coordination/backend"
+)
+
+// Register implements coordination.Session. The incarnation makes a lost answer recognizable: whoever reads it back knows whose write it was.
+func (s *session) Register(ctx context.Context, r coordination.Registration) (coordination.Registered, error) {
+	if r.Incarnation == "" {
+		r.Incarnation = uuid.NewString()
+	}
+	value, err := json.Marshal(r)
+	if err != nil {
+		return coordination.Registered{}, fmt.Errorf("register %d: %w", r.ID, err)
+	}
+	for {
+		reg, err := s.registerOnce(ctx, r, value)
+		if err == nil {
+			s.keepRegistration(reg)
+			return reg, nil
+		}
+		if s.ctx.Err() != nil {
+			return coordination.Registered{}, fmt.Errorf("register %d: %w", r.ID, s.Err())
+		}
+		again := retryable(err) || errors.Is(err, coordination.ErrConflict)
+		if !again || !pause(ctx, retryPause) {
+			return coordination.Registered{}, fmt.Errorf("register %d: %w", r.ID, err)
+		}
+	}
+}
+
+func (s *session) registerOnce(ctx context.Context, r coordination.Registration, value []byte) (coordination.Registered, error) {
+	key := brokerKey(r.ID)
+	e, err := s.c.store.Get(ctx, key)
+	if err != nil {
+		return coordination.Registered{}, err
+	}
+	op := backend.Op{Kind: backend.CreateEphemeral, Key: key, Value: value}
+	if e.Version != 0 {
+		holder, err := decodeRegistration(e)
+		if err != nil {
+			return coordination.Registered{}, err
+		}
+		switch {
+		case holder.Incarnation == r.Incarnation: // an earlier try whose answer was lost
+			return holder, nil
+		case holder.DirectoryUUID != r.DirectoryUUID:
+			return coordination.Registered{}, fmt.Errorf("%w: broker %d is registered from host %q, pid %d, with data directory %s; stop it, or give this broker another id",
+				coordination.ErrDuplicateID, r.ID, holder.Host, holder.PID, holder.DirectoryUUID)
+		}
+		op.Kind = backend.ReplaceEphemeral
+	}
+	versions, err := s.s.Txn(ctx, []backend.Guard{{Key: key, Version: e.Version}}, []backend.Op{op})
+	if err != nil {
+		return coordination.Registered{}, err
+	}
+	return coordination.Registered{Registration: r, Revision: versions[0]}, nil
+}
+
+// keepRegistration watches the registration; another's in its place, or none, ends the session.
+func (s *session) keepRegistration(reg coordination.Registered) {
+	s.mu.Lock()
+	s.mu.registered = &reg
+	s.mu.Unlock()
+	s.running.Add(1)
+	go func() {
+		defer s.running.Done()
+		for s.ctx.Err() == nil {
+			ctx, cancel := context.WithCancel(s.ctx)
+			// The watch may be answered by a server that has not yet seen our registration: only a linearizable read decides.
+			_ = s.c.store.Watch(ctx, brokerKey(reg.ID), func(e backend.Entry) {
+				if e.Version != reg.Revision && s.registrationGone(ctx, reg) {
+					cancel()
+				}
+			})
+			cancel()
+			pause(s.ctx, retryPause)
+		}
+	}()
+}
+
+func (s *session) registrationGone(ctx context.Context, reg coordination.Registered) bool {
+	ctx, cancel := context.WithTimeout(ctx, time.Second)
+	defer cancel()
+	e, err := s.c.store.Get(ctx, brokerKey(reg.ID))
+	if err != nil || e.Version == reg.Revision {
+		return false
+	}
+	s.lose(fmt.Errorf("session %s: registration of broker %d is gone or another's: %w", s.s.ID(), reg.ID, coordination.ErrSessionLost))
+	return true
+}
+
+// Evict implements coordination.Session.
+func (s *session) Evict(ctx context.Context, r coordination.Registered) error {
+	key := brokerKey(r.ID)
+	_, err := s.s.Txn(ctx, []backend.Guard{{Key: key, Version: r.Revision}}, []backend.Op{{Kind: backend.Delete, Key: key}})
+	if err != nil {
+		return fmt.Errorf("evict broker %d: %w", r.ID, err)
+	}
+	return nil
+}
+
+// WatchRegistrations implements coordination.Coordinator.
+func (c *Coordinator) WatchRegistrations(ctx context.Context, fn func([]coordination.Registered)) error {
+	ctx, cancel := c.merge(ctx)
+	defer cancel()
+	for {
+		err := c.store.WatchDir(ctx, "brokers", func(entries []backend.Entry) {
+			regs := make([]coordination.Registered, 0, len(entries))
+			for _, e := range entries {
+				reg, err := decodeRegistration(e)
+				if err != nil {
+					c.log.Warn("registration ignored", "key", e.Key, "error", err)
+					continue
+				}
+				regs = append(regs, reg)
+			}
+			fn(regs)
+		})
+		if ctx.Err() != nil {
+			return context.Cause(ctx)
+		}
+		c.log.Debug("registration watch renewed", "error", err)
+		if !pause(ctx, retryPause) {
+			return context.Cause(ctx)
+		}
+	}
+}
+
+func decodeRegistration(e backend.Entry) (coordination.Registered, error) {
+	var r coordination.Registration
+	if err := json.Unmarshal(e.Value, &r); err != nil {
+		return coordination.Registered{}, fmt.Errorf("decode %s: %w", e.Key, err)
+	}
+	return coordination.Registered{Registration: r, Revision: e.Version}, nil
+}

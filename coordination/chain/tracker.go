@@ -1,0 +1,92 @@
+package chain
+
+import (
+	"maps"
+	"sync"
+
+	"github.com/regency-project/regency/coordination"
+)
+
+// tracker knows which record keys exist at a sequence number, kept by one running Watch of the process, so that a new leader need not list them.
+type tracker struct {
+	mu struct {
+		sync.Mutex
+		owner   *watcher // nil: nobody is tracking
+		seq     uint64   // 0: not loaded yet
+		keys    map[string]struct{}
+		changed chan struct{} // closed when seq moves or the owner goes
+	}
+}
+
+// acquire makes w the tracking watch unless there is one.
+func (t *tracker) acquire(w *watcher) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if t.mu.owner == nil {
+		t.mu.owner, t.mu.seq, t.mu.keys = w, 0, map[string]struct{}{}
+	}
+}
+
+func (t *tracker) release(w *watcher) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if t.mu.owner == w {
+		t.mu.owner = nil
+		t.wakeLocked()
+	}
+}
+
+// load replaces the keys: a Snapshot.
+func (t *tracker) load(w *watcher, seq uint64, records map[string][]byte) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if t.mu.owner != w {
+		return
+	}
+	t.mu.seq, t.mu.keys = seq, make(map[string]struct{}, len(records))
+	for k := range records {
+		t.mu.keys[k] = struct{}{}
+	}
+	t.wakeLocked()
+}
+
+// advance applies a Delta.
+func (t *tracker) advance(w *watcher, seq uint64, ms []coordination.Mutation) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if t.mu.owner != w {
+		return
+	}
+	t.mu.seq = seq
+	for _, m := range ms {
+		if m.Value == nil {
+			delete(t.mu.keys, m.Key)
+		} else {
+			t.mu.keys[m.Key] = struct{}{}
+		}
+	}
+	t.wakeLocked()
+}
+
+func (t *tracker) wakeLocked() {
+	if t.mu.changed != nil {
+		close(t.mu.changed)
+		t.mu.changed = nil
+	}
+}
+
+// at returns a copy of the keys once the tracking watch has reached seq; until then changed tells when to ask again. tracking is false when no watch has loaded.
+func (t *tracker) at(seq uint64) (keys map[string]struct{}, tracking bool, changed <-chan struct{}) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if t.mu.owner == nil || t.mu.seq == 0 {
+		return nil, false, nil
+	}
+	if t.mu.seq >= seq {
+		return maps.Clone(t.mu.keys), true, nil
+	}
+	if t.mu.changed == nil {
+		t.mu.changed = make(chan struct{})
+	}
+	return nil, true, t.mu.changed
+}

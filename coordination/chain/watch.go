@@ -1,0 +1,203 @@
+package chain
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"maps"
+
+	"github.com/google/uuid"
+	"github.com/regency-project/regency/coordination"
+	"github.com/regency-project/regency/coordination/backend"
+)
+
+// errGap: the ring no longer holds what the watch needs next.
+var errGap = errors.New("gap in the chain")
+
+// Watch implements coordination.Coordinator.
+func (c *Coordinator) Watch(ctx context.Context, fn func(coordination.Event)) error {
+	ctx, cancel := c.merge(ctx)
+	defer cancel()
+	w := &watcher{c: c, fn: fn}
+	c.keys.acquire(w)
+	defer c.keys.release(w)
+	for {
+		err := w.follow(ctx)
+		switch {
+		case ctx.Err() != nil:
+			return context.Cause(ctx)
+		case errors.Is(err, coordination.ErrLineage):
+			return err
+		case errors.Is(err, errGap):
+			w.c.log.Info("watch has a gap, reading everything again", "seq", w.seq)
+			w.loaded = false
+			fn(coordination.Event{Kind: coordination.Resync, Seq: w.seq, Epoch: w.epoch, Lineage: w.lineage.String()})
+			continue
+		}
+		c.log.Debug("watch renewed", "error", err)
+		if !pause(ctx, retryPause) {
+			return context.Cause(ctx)
+		}
+	}
+}
+
+// watcher is the state of one Watch: where the receiver is.
+type watcher struct {
+	c       *Coordinator
+	fn      func(coordination.Event)
+	loaded  bool
+	lineage uuid.UUID
+	seq     uint64
+	epoch   int32
+	holder  int32
+}
+
+// follow delivers events until the store's watch ends or a gap shows.
+func (w *watcher) follow(ctx context.Context) error {
+	ctx, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
+	err := w.c.store.Watch(ctx, chainKey, func(e backend.Entry) {
+		if ctx.Err() != nil {
+			return
+		}
+		if err := w.advance(ctx, e); err != nil {
+			cancel(err)
+		}
+	})
+	if cause := context.Cause(ctx); cause != nil {
+		return cause
+	}
+	return err
+}
+
+// advance brings the receiver to the chain record e.
+func (w *watcher) advance(ctx context.Context, e backend.Entry) error {
+	if e.Version == 0 {
+		return w.absent(ctx)
+	}
+	h, err := decodeHead(chainKey, e.Value)
+	if err != nil {
+		return err
+	}
+	switch {
+	case w.lineage != uuid.Nil && h.lineage != w.lineage:
+		return fmt.Errorf("watched %s, the store now holds %s: %w", w.lineage, h.lineage, coordination.ErrLineage)
+	case !w.loaded:
+		return w.load(ctx)
+	case h.seq <= w.seq: // heartbeat, or a stale server
+		w.fn(coordination.Event{Kind: coordination.Alive, Lineage: w.lineage.String(), Seq: w.seq, Epoch: w.epoch, Holder: w.holder})
+		return nil
+	case h.seq == w.seq+1 && h.inline:
+		w.deliver(h)
+		return nil
+	}
+	return w.catchUp(ctx, h.seq)
+}
+
+// absent: before bootstrap that is normal; afterwards it must be proven by a linearizable read.
+func (w *watcher) absent(ctx context.Context) error {
+	if w.lineage == uuid.Nil {
+		return nil
+	}
+	h, _, err := w.c.readHead(ctx)
+	if err == nil && h == nil {
+		return fmt.Errorf("watched %s, the store is empty now: %w", w.lineage, coordination.ErrLineage)
+	}
+	return err
+}
+
+// load sends a Snapshot: the records as listed after the chain was at a, brought forward by the ring to b. Ring records hold full values, so replaying
+// what a listed record already contains changes nothing.
+func (w *watcher) load(ctx context.Context) error {
+	a, _, err := w.c.readHead(ctx)
+	if err != nil {
+		return err
+	}
+	if a == nil {
+		return fmt.Errorf("%w: the chain record vanished", coordination.ErrUnavailable)
+	}
+	entries, err := w.c.store.List(ctx, "records")
+	if err != nil {
+		return err
+	}
+	records := make(map[string][]byte, len(entries))
+	for _, e := range entries {
+		name, err := recordName(e.Key)
+		if err != nil {
+			return fmt.Errorf("record key %q: %w", e.Key, err)
+		}
+		records[name] = e.Value
+	}
+	b, _, err := w.c.readHead(ctx)
+	if err != nil || b == nil {
+		return err
+	}
+	newer, err := w.c.readRing(ctx, a.seq+1, b.seq)
+	if err != nil {
+		return err
+	}
+	for _, h := range newer {
+		replay(records, h.mutations)
+	}
+	w.loaded, w.lineage, w.seq, w.epoch, w.holder = true, b.lineage, b.seq, b.epoch, b.holder
+	w.c.keys.load(w, w.seq, records)
+	w.fn(coordination.Event{Kind: coordination.Snapshot, Lineage: b.lineage.String(), Seq: b.seq, Epoch: b.epoch, Holder: b.holder, Records: maps.Clone(records)})
+	return nil
+}
+
+func replay(records map[string][]byte, ms []coordination.Mutation) {
+	for _, m := range ms {
+		if m.Value == nil {
+			delete(records, m.Key)
+		} else {
+			records[m.Key] = m.Value
+		}
+	}
+}
+
+func (w *watcher) catchUp(ctx context.Context, to uint64) error {
+	hs, err := w.c.readRing(ctx, w.seq+1, to)
+	if err != nil {
+		return err
+	}
+	for _, h := range hs {
+		w.deliver(h)
+	}
+	return nil
+}
+
+func (w *watcher) deliver(h head) {
+	w.seq, w.epoch, w.holder = h.seq, h.epoch, h.holder
+	w.c.keys.advance(w, h.seq, h.mutations)
+	w.fn(coordination.Event{Kind: coordination.Delta, Lineage: h.lineage.String(), Seq: h.seq, Epoch: h.epoch, Holder: h.holder, Mutations: h.mutations})
+}
+
+// readRing reads the commits from..to, in order; errGap if one was overwritten.
+func (c *Coordinator) readRing(ctx context.Context, from, to uint64) ([]head, error) {
+	if to < from {
+		return nil, nil
+	}
+	if to-from >= RingSlots {
+		return nil, fmt.Errorf("commits %d to %d: %w", from, to, errGap)
+	}
+	var keys []string
+	for seq := from; seq <= to; seq++ {
+		keys = append(keys, slotKey(seq))
+	}
+	entries, err := c.store.GetMany(ctx, keys)
+	if err != nil {
+		return nil, fmt.Errorf("read ring: %w", err)
+	}
+	hs := make([]head, 0, len(entries))
+	for i, e := range entries {
+		h, err := decodeHead(keys[i], e.Value)
+		if err != nil {
+			return nil, err
+		}
+		if h.seq != from+uint64(i) {
+			return nil, fmt.Errorf("slot %s holds commit %d, want %d: %w", keys[i], h.seq, from+uint64(i), errGap)
+		}
+		hs = append(hs, h)
+	}
+	return hs, nil
+}
