@@ -142,6 +142,16 @@ func (p *Process) ExitError() error {
 	return p.mu.err
 }
 
+// Killed tells whether the process ended by SIGKILL: ours, or the kernel's for want of memory.
+func (p *Process) Killed() bool {
+	var exit *exec.ExitError
+	if !errors.As(p.ExitError(), &exit) {
+		return false
+	}
+	status, ok := exit.Sys().(syscall.WaitStatus)
+	return ok && status.Signaled() && status.Signal() == syscall.SIGKILL
+}
+
 // Signal sends sig to the process alone, not to its group. After the end it returns ErrExited.
 func (p *Process) Signal(sig syscall.Signal) error { return p.signal(p.Pid(), sig) }
 
