@@ -1,0 +1,219 @@
+package chain_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"testing"
+	"time"
+
+	"github.com/regency-project/regency/coordination"
+	"github.com/regency-project/regency/coordination/chain"
+	"github.com/regency-project/regency/coordination/faulty"
+	"github.com/regency-project/regency/coordination/memory"
+)
+
+// node is one process of a test: a coordinator with a fault decorator, and a registered session.
+type node struct {
+	*chain.Coordinator
+	faults  *faulty.Store
+	session coordination.Session
+}
+
+func open(t *testing.T, s *memory.Server, id int32) *node {
+	t.Helper()
+	f := faulty.Wrap(s.Store())
+	n := &node{Coordinator: chain.New(f, chain.Options{}), faults: f}
+	t.Cleanup(func() { n.Close() })
+	session, err := n.OpenSession(t.Context(), coordination.SessionOptions{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	n.session = session
+	if _, err := session.Bootstrap(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := session.Register(t.Context(), coordination.Registration{ID: id, DirectoryUUID: fmt.Sprint("dir-", id)}); err != nil {
+		t.Fatal(err)
+	}
+	return n
+}
+
+func (n *node) lead(t *testing.T) coordination.Leadership {
+	t.Helper()
+	l, err := n.session.Campaign(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	return l
+}
+
+func set(key, value string) []coordination.Mutation {
+	return []coordination.Mutation{{Key: key, Value: []byte(value)}}
+}
+
+// snapshot returns the state and sequence number that a new watch starts from.
+func (n *node) snapshot(t *testing.T) (map[string][]byte, uint64) {
+	t.Helper()
+	ctx, cancel := context.WithCancel(t.Context())
+	defer cancel()
+	var got coordination.Event
+	n.Watch(ctx, func(e coordination.Event) {
+		if e.Kind == coordination.Snapshot {
+			got = e
+			cancel()
+		}
+	})
+	return got.Records, got.Seq
+}
+
+func TestCommitWithALostAnswerIsExactlyOnce(t *testing.T) {
+	for _, fates := range [][]faulty.Fate{
+		{faulty.LoseAfter},
+		{faulty.LoseBefore},
+		{faulty.LoseBefore, faulty.LoseAfter},
+		{faulty.LoseBefore, faulty.LoseBefore, faulty.LoseAfter, faulty.LoseAfter},
+		{faulty.Delay},
+		{faulty.Delay, faulty.Delay},
+		{faulty.Delay, faulty.LoseAfter},
+	} {
+		t.Run(fmt.Sprint(fates), func(t *testing.T) {
+			n := open(t, memory.NewServer(time.Minute), 1)
+			l := n.lead(t)
+			n.faults.Next(fates...)
+			seq, err := l.Commit(t.Context(), set("a", "1"))
+			if err != nil {
+				t.Fatalf("Commit = %v, want success", err)
+			}
+			for _, err := range n.faults.Release() {
+				if !errors.Is(err, coordination.ErrConflict) {
+					t.Errorf("late original = %v, want a conflict", err)
+				}
+			}
+			next, err := l.Commit(t.Context(), set("b", "2"))
+			if err != nil || next != seq+1 {
+				t.Fatalf("next Commit = %d, %v, want %d", next, err, seq+1)
+			}
+			records, at := n.snapshot(t)
+			if at != next || string(records["a"]) != "1" || string(records["b"]) != "2" {
+				t.Errorf("snapshot at %d = %q, want a=1 b=2 at %d", at, records, next)
+			}
+		})
+	}
+}
+
+func TestCommitIsUnknownWhileTheServiceIsSilentAndSettledByTheNext(t *testing.T) {
+	server := memory.NewServer(time.Minute)
+	n := open(t, server, 1)
+	l := n.lead(t)
+	n.faults.Next(faulty.Delay)
+	ctx, cancel := context.WithTimeout(t.Context(), 100*time.Millisecond)
+	defer cancel()
+	server.SetDown(true) // the commit leaves (and is delayed), but no read can settle it
+	if _, err := l.Commit(ctx, set("a", "1")); !errors.Is(err, coordination.ErrOutcomeUnknown) {
+		t.Fatalf("Commit = %v, want ErrOutcomeUnknown", err)
+	}
+	server.SetDown(false)
+	for _, err := range n.faults.Release() { // the original arrives after all
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	if _, err := l.Commit(t.Context(), set("b", "2")); err != nil {
+		t.Fatal(err)
+	}
+	records, seq := n.snapshot(t)
+	if string(records["a"]) != "1" || string(records["b"]) != "2" || seq != l.Seq()+2 {
+		t.Errorf("snapshot at %d = %q, want a=1 b=2 at %d", seq, records, l.Seq()+2)
+	}
+}
+
+func TestClaimWithALostAnswerLeadsOnce(t *testing.T) {
+	for _, fate := range []faulty.Fate{faulty.LoseBefore, faulty.LoseAfter, faulty.Delay} {
+		t.Run(fmt.Sprint(fate), func(t *testing.T) {
+			n := open(t, memory.NewServer(time.Minute), 1)
+			n.faults.Next(fate)
+			l := n.lead(t)
+			n.faults.Release()
+			if l.Epoch() != 1 || l.Seq() != 1 {
+				t.Errorf("epoch %d, seq %d, want 1 and 1", l.Epoch(), l.Seq())
+			}
+			if _, err := l.Commit(t.Context(), set("a", "1")); err != nil {
+				t.Error(err)
+			}
+		})
+	}
+}
+
+func TestUsurpedLeaderIsFencedAndItsLateCommitAppliesNothing(t *testing.T) {
+	server := memory.NewServer(time.Minute)
+	a, b := open(t, server, 1), open(t, server, 2)
+	old := a.lead(t)
+	if _, err := old.Commit(t.Context(), set("k", "old")); err != nil {
+		t.Fatal(err)
+	}
+	a.faults.Next(faulty.Delay)
+	done := make(chan error, 1)
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel() // the answer never comes: the commit is on the wire
+	go func() { _, err := old.Commit(ctx, set("k", "zombie")); done <- err }()
+	if err := <-done; !errors.Is(err, coordination.ErrOutcomeUnknown) {
+		t.Fatalf("Commit = %v, want ErrOutcomeUnknown", err)
+	}
+	l, err := b.session.Usurp(t.Context(), old.Epoch())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if l.Epoch() != old.Epoch()+1 {
+		t.Errorf("epoch %d, want %d", l.Epoch(), old.Epoch()+1)
+	}
+	if _, err := b.session.Usurp(t.Context(), old.Epoch()); !errors.Is(err, coordination.ErrConflict) {
+		t.Errorf("second Usurp = %v, want ErrConflict", err)
+	}
+	for _, err := range a.faults.Release() {
+		if !errors.Is(err, coordination.ErrConflict) {
+			t.Errorf("late commit = %v, want a conflict", err)
+		}
+	}
+	<-old.Done()
+	if err := old.Err(); !errors.Is(err, coordination.ErrFenced) {
+		t.Errorf("Err = %v, want ErrFenced", err)
+	}
+	if _, err := old.Commit(t.Context(), set("k", "zombie")); !errors.Is(err, coordination.ErrFenced) {
+		t.Errorf("Commit of the deposed = %v, want ErrFenced", err)
+	}
+	if records, _ := b.snapshot(t); string(records["k"]) != "old" {
+		t.Errorf("k = %q, want old", records["k"])
+	}
+}
+
+func TestLostRegisterAnswerLeavesOneRegistration(t *testing.T) {
+	for _, fate := range []faulty.Fate{faulty.LoseBefore, faulty.LoseAfter, faulty.Delay} {
+		t.Run(fmt.Sprint(fate), func(t *testing.T) {
+			server := memory.NewServer(time.Minute)
+			f := faulty.Wrap(server.Store())
+			c := chain.New(f, chain.Options{})
+			defer c.Close()
+			s, err := c.OpenSession(t.Context(), coordination.SessionOptions{})
+			if err != nil {
+				t.Fatal(err)
+			}
+			f.Next(fate)
+			reg, err := s.Register(t.Context(), coordination.Registration{ID: 7, DirectoryUUID: "d"})
+			if err != nil {
+				t.Fatal(err)
+			}
+			f.Release()
+			ctx, cancel := context.WithCancel(t.Context())
+			c.WatchRegistrations(ctx, func(rs []coordination.Registered) {
+				if len(rs) != 1 || rs[0].Incarnation != reg.Incarnation || rs[0].Revision != reg.Revision {
+					t.Errorf("registrations %+v, want only %+v", rs, reg)
+				}
+				cancel()
+			})
+			if s.State() == coordination.Lost {
+				t.Errorf("session lost: %v", s.Err())
+			}
+		})
+	}
+}
