@@ -72,6 +72,25 @@ func DeleteTopic(t *Topic) []coordination.Mutation {
 	return ms
 }
 
+// ParseChunkKey takes the key of a topic's chunk apart.
+func ParseChunkKey(key string) (topic string, chunk int, ok bool) {
+	rest, ok := strings.CutPrefix(key, "topic/")
+	if !ok {
+		return "", 0, false
+	}
+	topic, number, ok := strings.Cut(rest, "/")
+	if !ok {
+		return "", 0, false
+	}
+	chunk, err := strconv.Atoi(number)
+	return topic, chunk, err == nil
+}
+
+// DeleteChunk is the mutation that removes one chunk of a topic.
+func DeleteChunk(topic string, chunk int) coordination.Mutation {
+	return coordination.Mutation{Key: chunkKey(topic, chunk)}
+}
+
 func chunks(t *Topic) int { return (len(t.Partitions) + ChunkSize - 1) / ChunkSize }
 
 func putChunk(t *Topic, c int) coordination.Mutation {
