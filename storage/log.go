@@ -1,113 +1,196 @@
 package storage
 
-import "time"
+import (
+	"cmp"
+	"encoding/binary"
+	"fmt"
+	"maps"
+	"slices"
+	"sync"
+	"sync/atomic"
+
+	"github.com/cockroachdb/pebble/v2"
+)
 
 // Log is the log of one partition. One goroutine may append while any number
 // read; calls that change it (Append*, Truncate, SetStart, Reset, AssignEpoch) are
 // serialized. Offsets: Start ≤ HighWatermark ≤ End.
-type Log struct{}
+type Log struct {
+	store    *Store
+	id       uint64
+	identity logIdentity
+	name     string
+	deleted  atomic.Bool
 
-// Appended describes what an append put into the log.
-type Appended struct {
-	Base         int64 // offset of the first record
-	Last         int64 // offset of the last record
-	End          int64 // the log end afterwards: Last + 1
-	MaxTimestamp int64 // the newest in these batches, Unix milliseconds
-	Pending      *Pending
+	// write is held by whoever changes the log, through the commit, so that
+	// commits of one log have the order of its offsets. It comes before mu.
+	write sync.Mutex
+	// persistedHW is the high watermark in the last committed state; under write.
+	persistedHW int64
+
+	// mu holds what readers see. A writer changes it after its commit, so that an
+	// offset below end can always be read.
+	mu struct {
+		sync.RWMutex
+		state     state
+		epochs    []epochStart // ascending in both fields; replaced, never modified
+		producers map[int64]ProducerState
+	}
 }
 
-// Pending is an append on its way to disk.
-type Pending struct{}
-
-// Wait blocks until the append is durable as the flush mode promises, or returns
-// an error that wraps ErrFailed: then it must not be acknowledged. Appends of many
-// logs share one flush. It may be called from any goroutine and more than once.
-// Appends of one log become durable in order.
-func (p *Pending) Wait() error { panic("todo") }
-
-// AppendLeader appends whole batches that the caller has validated, gives them the
-// next offsets and leaderEpoch, and returns before they are durable; readers see
-// them at once. batches is not modified or kept. A leaderEpoch that is new to the
-// log is recorded as by AssignEpoch; one below the latest is ErrStaleEpoch. now
-// stands in where a batch carries no timestamp.
-func (l *Log) AppendLeader(batches []byte, leaderEpoch int32, now time.Time) (Appended, error) {
-	panic("todo")
+func newLog(s *Store, id uint64, identity logIdentity, name string) *Log {
+	l := &Log{store: s, id: id, identity: identity, name: name}
+	l.mu.state = emptyState(0)
+	l.mu.producers = make(map[int64]ProducerState)
+	return l
 }
 
-// AppendFollower appends whole batches with the offsets and epochs that the leader
-// gave them. The first must start at or after End, each further one after its
-// predecessor (gaps are legal: compaction leaves them), and epochs must not go
-// back, else ErrOutOfOrder. Otherwise as AppendLeader.
-func (l *Log) AppendFollower(batches []byte) (Appended, error) { panic("todo") }
+func (l *Log) label() string { return fmt.Sprintf("%s-%d", l.name, l.identity.partition) }
 
-// Chunk is a run of whole batches.
-type Chunk struct {
-	Bytes []byte // the caller's to keep; nil if there is nothing to read
-	Next  int64  // where to read on; the offset asked for if there is nothing
+// load reads the log's description with it, which may be anywhere.
+func (l *Log) load(it *pebble.Iterator) error {
+	found := false
+	end := logEnd(l.id)
+	for it.SeekGE(prefixKey(l.id, kindBatch+1)); it.Valid(); it.Next() {
+		k := it.Key()
+		if string(k) >= string(end) || k[8] >= kindTimeIndex {
+			break
+		}
+		v, err := it.ValueAndErr()
+		if err != nil {
+			return err
+		}
+		if err := l.loadKey(k, v); err != nil {
+			return err
+		}
+		found = found || k[8] == kindState
+	}
+	if err := it.Error(); err != nil {
+		return err
+	}
+	if !found {
+		return fmt.Errorf("no state: %w", ErrCorrupt)
+	}
+	l.persistedHW = l.mu.state.highWatermark
+	return nil
 }
 
-// Read returns whole batches in order, starting with the one that contains from
-// (or follows it, in a gap), as many as fit in maxBytes but at least one, and none
-// whose last offset is at or above below. It returns ErrOffsetOutOfRange for from <
-// Start or from > End. The first batch may begin before from, and before Start.
-func (l *Log) Read(from int64, maxBytes int, below int64) (Chunk, error) { panic("todo") }
+func (l *Log) loadKey(k, v []byte) (err error) {
+	switch {
+	case k[8] == kindState:
+		l.mu.state, err = decodeState(v)
+	case k[8] == kindEpoch && len(k) == prefixLen+4 && len(v) == 8:
+		l.mu.epochs = append(l.mu.epochs, epochStart{
+			epoch: int32(binary.BigEndian.Uint32(k[prefixLen:])),
+			start: int64(binary.BigEndian.Uint64(v)),
+		})
+	case k[8] == kindProducer && len(k) == offsetKeyLen:
+		pid := keyOffset(k)
+		l.mu.producers[pid], err = decodeProducer(pid, v)
+	default:
+		err = fmt.Errorf("key %x: %w", k, ErrCorrupt)
+	}
+	return err
+}
+
+// change runs do for a caller that changes the log, alone.
+func (l *Log) change(doing string, do func() error) error {
+	if err := l.store.enterWrite(); err != nil {
+		return fmt.Errorf("%s %s: %w", doing, l.label(), err)
+	}
+	defer l.store.leave()
+	l.write.Lock()
+	defer l.write.Unlock()
+	err := error(ErrLogDeleted)
+	if !l.deleted.Load() {
+		err = do()
+	}
+	if err != nil {
+		return fmt.Errorf("%s %s: %w", doing, l.label(), err)
+	}
+	return nil
+}
+
+func (l *Log) snapshot() state {
+	l.mu.RLock()
+	defer l.mu.RUnlock()
+	return l.mu.state
+}
+
+// publish makes a committed change visible.
+func (l *Log) publish(st state, epochs []epochStart, producers map[int64]ProducerState) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.persistedHW = st.highWatermark
+	// The high watermark may have been set while the commit was on its way.
+	st.highWatermark = min(max(l.mu.state.highWatermark, st.start), st.end)
+	l.mu.state, l.mu.epochs = st, epochs
+	if producers != nil {
+		l.mu.producers = producers
+	}
+}
 
 // Start is the first offset that may be read.
-func (l *Log) Start() int64 { panic("todo") }
+func (l *Log) Start() int64 { return l.snapshot().start }
 
 // End is the offset that the next record gets.
-func (l *Log) End() int64 { panic("todo") }
+func (l *Log) End() int64 { return l.snapshot().end }
 
 // Info describes the log now.
-func (l *Log) Info() LogInfo { panic("todo") }
-
-// SetStart moves the log start forward and deletes what lies wholly below it. An
-// offset at or below Start does nothing; one above HighWatermark is
-// ErrAboveHighWatermark. It is durable when it returns.
-func (l *Log) SetStart(offset int64) error { panic("todo") }
+func (l *Log) Info() LogInfo {
+	st := l.snapshot()
+	return LogInfo{
+		Topic:         l.name,
+		TopicID:       l.identity.topicID,
+		Partition:     l.identity.partition,
+		Start:         st.start,
+		End:           st.end,
+		HighWatermark: st.highWatermark,
+		Bytes:         st.endPos - st.startPos,
+	}
+}
 
 // HighWatermark is the last one set, on opening the last one that reached disk:
 // it may then be behind what was known before a crash, never ahead.
-func (l *Log) HighWatermark() int64 { panic("todo") }
+func (l *Log) HighWatermark() int64 { return l.snapshot().highWatermark }
 
 // SetHighWatermark remembers the high watermark, brought between Start and End. It
 // reaches disk with the next append, within a second or so, and on Close.
-func (l *Log) SetHighWatermark(offset int64) { panic("todo") }
+func (l *Log) SetHighWatermark(offset int64) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.mu.state.highWatermark = min(max(offset, l.mu.state.start), l.mu.state.end)
+}
 
-// Truncate removes what lies at or above to. A batch that contains to goes whole,
-// so the new end may be lower than to. It is ErrBelowHighWatermark if that would be
-// below the high watermark. An offset at or beyond End removes no batch; leader
-// epochs that start at or above the new end are always forgotten, and producer
-// state goes back with the data. It is durable when it returns.
-func (l *Log) Truncate(to int64) (newEnd int64, err error) { panic("todo") }
-
-// Reset empties the log and lets it start at offset, with no epochs and no
-// producers, for a follower whose leader no longer has what would come next. It is
-// durable when it returns.
-func (l *Log) Reset(offset int64) error { panic("todo") }
-
-// AssignEpoch records that epoch starts at startOffset. A new leader calls it with
-// the log end before anything else (KAFKA-7415). Epochs that start at or beyond
-// startOffset hold no records and are forgotten. The latest epoch again does
-// nothing; a lower one is ErrStaleEpoch. It is durable when it returns.
-func (l *Log) AssignEpoch(epoch int32, startOffset int64) error { panic("todo") }
-
-// LatestEpoch is the newest leader epoch in the log, -1 if there is none.
-func (l *Log) LatestEpoch() int32 { panic("todo") }
-
-// EpochEnd returns the largest epoch ≤ epoch that the log knows, and the offset
-// where it ends: the start of the next epoch, or End (KIP-101, KIP-279). It returns
-// (-1, -1) if the log knows none.
-func (l *Log) EpochEnd(epoch int32) (foundEpoch int32, endOffset int64) { panic("todo") }
-
-// OffsetForTimestamp finds the first record at or after ts (Unix milliseconds)
-// within Start and End. found is false if there is none.
-func (l *Log) OffsetForTimestamp(ts int64) (offset, timestamp int64, found bool, err error) {
-	panic("todo")
+// checkpoint writes the state if the high watermark changed and nobody else is
+// about to write it.
+func (l *Log) checkpoint() {
+	if !l.write.TryLock() {
+		return
+	}
+	defer l.write.Unlock()
+	st := l.snapshot()
+	if st.highWatermark == l.persistedHW || l.deleted.Load() {
+		return
+	}
+	if err := l.store.db.Set(prefixKey(l.id, kindState), st.encode(), pebble.NoSync); err == nil {
+		l.persistedHW = st.highWatermark
+	}
 }
 
 // Producer returns what the log knows of an idempotent producer; false if nothing.
-func (l *Log) Producer(pid int64) (ProducerState, bool) { panic("todo") }
+func (l *Log) Producer(pid int64) (ProducerState, bool) {
+	l.mu.RLock()
+	defer l.mu.RUnlock()
+	p, ok := l.mu.producers[pid]
+	return p, ok
+}
 
 // Producers returns all known producers, ordered by id.
-func (l *Log) Producers() []ProducerState { panic("todo") }
+func (l *Log) Producers() []ProducerState {
+	l.mu.RLock()
+	defer l.mu.RUnlock()
+	return slices.SortedFunc(maps.Values(l.mu.producers), func(a, b ProducerState) int {
+		return cmp.Compare(a.ProducerID, b.ProducerID)
+	})
+}
