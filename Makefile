@@ -1,0 +1,66 @@
+# Regency: `make` lists what there is.
+SHELL := bash
+.SHELLFLAGS := -euo pipefail -c
+.DEFAULT_GOAL := help
+
+BACKENDS ?= embedded,etcd,zookeeper,consul
+SCENARIOS ?=
+PROFILES ?= matched
+TRIALS ?= 5
+OUT ?= results
+SEED ?=
+
+MODULES := coordination storage broker bench cmd
+STATICCHECK := honnef.co/go/tools/cmd/staticcheck@v0.8.2
+export GOTOOLCHAIN := local
+# Everything but the embedded backend needs servers of its own.
+SERVERS := $(filter-out embedded,$(subst $(comma),$(space),$(BACKENDS)))
+comma := ,
+space := $(subst ,, )
+
+.PHONY: help
+help: ## Show this help
+	@awk -F':.*## ' '/^[a-z-]+:.*## /{printf "  \033[1m%-16s\033[0m %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@printf '\nVariables of bench: BACKENDS=%s PROFILES=%s TRIALS=%s SCENARIOS= SEED= OUT=%s\n' '$(BACKENDS)' '$(PROFILES)' '$(TRIALS)' '$(OUT)'
+
+.PHONY: bench
+bench: build servers-for-bench ## Break a cluster on every backend and write results/<run>/report.html (BACKENDS=embedded needs only Go)
+	bin/regency bench run --backends '$(BACKENDS)' --profiles '$(PROFILES)' --trials '$(TRIALS)' --out '$(OUT)' \
+	  $(if $(SCENARIOS),--scenarios '$(SCENARIOS)') $(if $(SEED),--seed '$(SEED)')
+
+.PHONY: servers-for-bench
+servers-for-bench:
+	@list='$(subst $(comma), ,$(BACKENDS))'; for b in $$list; do if [ "$$b" != embedded ]; then bench/servers/obtain.sh "$$b"; fi; done
+
+.PHONY: test
+test: ## Run everything that CI runs: linters, unit, conformance, cluster and client tests
+	@.ci/test
+
+.PHONY: build
+build: ## Build bin/regency
+	go build -o bin/regency ./cmd/regency
+
+.PHONY: servers
+servers: ## Obtain etcd, Consul and ZooKeeper (cached outside the checkout; ~12 min the first time)
+	bench/servers/obtain.sh
+
+.PHONY: deps
+deps: ## Install the tools that tests use: kcat, the Compose tool, Chromium
+	bench/servers/deps.sh
+
+.PHONY: lint
+lint: ## gofmt, go vet and staticcheck over all modules
+	@unformatted=$$(gofmt -l $(MODULES)); [ -z "$$unformatted" ] || { echo "not gofmt-ed:"; echo "$$unformatted"; exit 1; }
+	@for m in $(MODULES); do (cd $$m && go vet ./... && go run $(STATICCHECK) ./...); done
+
+.PHONY: soak
+soak: ## Run what is too long for CI: the race detector over all modules, long random tests
+	@for m in $(MODULES); do (cd $$m && REGENCY_SOAK=1 go test -race -timeout 60m ./...); done
+
+.PHONY: compose-check
+compose-check: ## Validate the Compose files with the Compose tool
+	@for f in compose/*.yaml; do docker-compose -f $$f config -q && echo "$$f: valid"; done
+
+.PHONY: clean
+clean: ## Remove what was built here (not the cached servers, not results)
+	rm -rf bin

@@ -1,0 +1,102 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net/url"
+	"strings"
+	"time"
+
+	"github.com/regency-project/regency/coordination"
+	"github.com/regency-project/regency/coordination/consul"
+	"github.com/regency-project/regency/coordination/embedded"
+	"github.com/regency-project/regency/coordination/etcd"
+	"github.com/regency-project/regency/coordination/memory"
+	"github.com/regency-project/regency/coordination/zookeeper"
+)
+
+const coordinationHelp = `where the cluster agrees, as a URL:
+  embedded:?peers=1@host:2380:2379,…   in the brokers themselves (the first 1, 3 or 5 listed are members)
+  etcd://host:2379,…/prefix?session=2s
+  zookeeper://host:2181,…/prefix?session=2s
+  consul://host:8500,…/prefix?session=1250ms
+  memory:                              one broker, nothing outlives it (for trying out)`
+
+// backends opens a coordinator by the URL's scheme.
+var backends = map[string]func(context.Context, *url.URL, process, *slog.Logger) (coordination.Coordinator, error){
+	"embedded": func(ctx context.Context, u *url.URL, p process, log *slog.Logger) (coordination.Coordinator, error) {
+		c, err := embedded.ParseURL(u)
+		if err != nil {
+			return nil, err
+		}
+		c.ID, c.DataDir = p.id, p.dir
+		return embedded.Open(ctx, c, log)
+	},
+	"etcd": func(ctx context.Context, u *url.URL, _ process, log *slog.Logger) (coordination.Coordinator, error) {
+		c, err := etcd.ParseURL(u)
+		if err != nil {
+			return nil, err
+		}
+		return etcd.Open(ctx, c, log)
+	},
+	"zookeeper": func(ctx context.Context, u *url.URL, _ process, log *slog.Logger) (coordination.Coordinator, error) {
+		c, err := zookeeper.ParseURL(u)
+		if err != nil {
+			return nil, err
+		}
+		return zookeeper.Open(ctx, c, log)
+	},
+	"consul": func(ctx context.Context, u *url.URL, _ process, log *slog.Logger) (coordination.Coordinator, error) {
+		c, err := consul.ParseURL(u)
+		if err != nil {
+			return nil, err
+		}
+		return consul.Open(ctx, c, log)
+	},
+	"memory": func(_ context.Context, u *url.URL, _ process, log *slog.Logger) (coordination.Coordinator, error) {
+		if u.Host != "" || u.Path != "" || u.Opaque != "" || u.RawQuery != "" {
+			return nil, errors.New("memory: takes nothing after the colon: it is one process's own")
+		}
+		return memory.NewServer(2 * time.Second).Open(log), nil
+	},
+}
+
+// process is what the embedded backend must know of the broker it lives in.
+type process struct {
+	id  int32
+	dir string
+}
+
+func openCoordination(ctx context.Context, raw string, p process, log *slog.Logger) (coordination.Coordinator, error) {
+	if raw == "" {
+		return nil, errors.New("--coordination is empty; for one broker to try out: --coordination memory:")
+	}
+	u, err := url.Parse(raw)
+	if err != nil {
+		return nil, fmt.Errorf("--coordination: not a URL: %w", errors.Unwrap(err))
+	}
+	open, ok := backends[u.Scheme]
+	if !ok {
+		return nil, fmt.Errorf("--coordination %q: unknown backend %q; use embedded, etcd, zookeeper, consul or memory", redacted(u), u.Scheme)
+	}
+	c, err := open(ctx, u, p, log)
+	if err != nil {
+		return nil, fmt.Errorf("--coordination %s: %w", redacted(u), err)
+	}
+	return c, nil
+}
+
+// redacted is the URL without what may be secret.
+func redacted(u *url.URL) string {
+	c := *u
+	q := c.Query()
+	for k := range q {
+		if strings.Contains(k, "password") || strings.Contains(k, "token") {
+			q.Set(k, "…")
+		}
+	}
+	c.RawQuery, _ = url.QueryUnescape(q.Encode())
+	return c.Redacted()
+}
