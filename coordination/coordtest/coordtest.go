@@ -1,0 +1,237 @@
+// Package coordtest holds the promises of package coordination as tests. Every backend passes the same suite, against its real server; what
+// differs between backends is asked of their Capabilities and of the harness's optional faults, never of their names.
+//
+// A backend's test file is small:
+//
+//	func open(ctx context.Context, url string, logger *slog.Logger) (coordination.Coordinator, error) { … }
+//	func TestMain(m *testing.M) { os.Exit(coordtest.Main(m, open)) }
+//	func TestConformance(t *testing.T) {
+//		… start an ensemble …
+//		coordtest.Run(t, func(t *testing.T) coordtest.Harness { return coordtest.Harness{Open: open, URL: …} })
+//	}
+//
+// Main lets the test binary run itself again as a second process that opens a session of its own, so that the suite can kill or stop it.
+package coordtest
+
+import (
+	"context"
+	"log/slog"
+	"testing"
+	"time"
+
+	"github.com/google/uuid"
+
+	"github.com/regency-project/regency/coordination"
+)
+
+// Opener opens a coordinator of the cluster that the URL names.
+type Opener func(ctx context.Context, url string, logger *slog.Logger) (coordination.Coordinator, error)
+
+// Harness is a service as one test sees it.
+type Harness struct {
+	// Open is the backend; the same that Main was given.
+	Open Opener
+	// URL names a cluster that no other test uses: it must not exist yet.
+	URL string
+	// OtherURL names another cluster of the same service. Empty: the isolation test is skipped.
+	OtherURL string
+	// DetectionBound is the longest time from a process's death to the end of its registration, by the profile's formula.
+	// 0: the granted timeout.
+	DetectionBound time.Duration
+	// StopQuorum makes the service unable to decide anything; StartQuorum brings it back and waits until it can. The suite never runs another
+	// test in between. Nil: the tests of an outage are skipped.
+	StopQuorum, StartQuorum func(t testing.TB)
+}
+
+// slack is what a loaded machine may add to any bound.
+const slack = 5 * time.Second
+
+// patience bounds every wait for something that has no bound of its own.
+const patience = 30 * time.Second
+
+// Run runs the suite. fresh is called once per test, in that test.
+func Run(t *testing.T, fresh func(t *testing.T) Harness) {
+	for _, c := range []struct {
+		name string
+		f    func(e *env)
+	}{
+		{"EmptyStore", testEmptyStore},
+		{"BootstrapRace", testBootstrapRace},
+		{"RegistrationIsVisibleAndComplete", testRegistrationVisible},
+		{"RegistrationEndsWithSession", testRegistrationEndsWithSession},
+		{"DuplicateIDIsRefused", testDuplicateID},
+		{"OwnStaleRegistrationIsReplaced", testReplaceOwn},
+		{"Evict", testEvict},
+		{"UnhealthySessionLapses", testUnhealthy},
+		{"CampaignNeedsRegistration", testCampaignNeedsRegistration},
+		{"OneWinner", testOneWinner},
+		{"EpochsAreDense", testEpochs},
+		{"UsurpFences", testUsurp},
+		{"CommitsAreAtomicAndExact", testCommits},
+		{"TooLarge", testTooLarge},
+		{"WatchHasNoGaps", testWatch},
+		{"RingOverrun", testRingOverrun},
+		{"PrefixIsolation", testIsolation},
+		{"CancellationIsPrompt", testCancellation},
+		{"NoGoroutineLeaks", testLeaks},
+		{"KilledProcessIsDetected", testKilled},
+		{"StoppedProcessIsDetected", testStopped},
+		{"ZombieLeaderIsFenced", testZombie},
+		{"OutageKeepsEverything", testOutage},
+		{"CancellationDuringOutage", testOutageCancellation},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			c.f(newEnv(t, fresh(t)))
+		})
+	}
+}
+
+// env is what the tests share: ways to open things that end with the test.
+type env struct {
+	testing.TB
+	h      Harness
+	ctx    context.Context
+	logger *slog.Logger
+}
+
+func newEnv(t *testing.T, h Harness) *env {
+	ctx, cancel := context.WithTimeout(context.Background(), 3*time.Minute)
+	t.Cleanup(cancel)
+	return &env{TB: t, h: h, ctx: ctx, logger: slog.New(slog.NewTextHandler(t.Output(), nil))}
+}
+
+func (e *env) coordinator() coordination.Coordinator {
+	e.Helper()
+	return e.coordinatorAt(e.h.URL)
+}
+
+func (e *env) coordinatorAt(url string) coordination.Coordinator {
+	e.Helper()
+	co, err := e.h.Open(e.ctx, url, e.logger)
+	if err != nil {
+		e.Fatalf("Open(%s) = %v", url, err)
+	}
+	e.Cleanup(func() {
+		if err := co.Close(); err != nil {
+			e.Errorf("Coordinator.Close() = %v", err)
+		}
+	})
+	return co
+}
+
+func (e *env) session(co coordination.Coordinator, o coordination.SessionOptions) coordination.Session {
+	e.Helper()
+	ctx, cancel := context.WithTimeout(e.ctx, patience)
+	defer cancel()
+	s, err := co.OpenSession(ctx, o)
+	if err != nil {
+		e.Fatalf("OpenSession() = %v", err)
+	}
+	e.Cleanup(func() {
+		ctx, cancel := context.WithTimeout(context.Background(), patience)
+		defer cancel()
+		if err := s.Close(ctx); err != nil {
+			e.Logf("Session.Close() = %v", err)
+		}
+	})
+	return s
+}
+
+// process opens a coordinator and a session, and bootstraps: what a broker does first.
+func (e *env) process() (coordination.Coordinator, coordination.Session) {
+	e.Helper()
+	co := e.coordinator()
+	s := e.session(co, coordination.SessionOptions{})
+	if _, err := s.Bootstrap(e.ctx); err != nil {
+		e.Fatalf("Bootstrap() = %v", err)
+	}
+	return co, s
+}
+
+func (e *env) register(s coordination.Session, id int32) coordination.Registered {
+	e.Helper()
+	r, err := s.Register(e.ctx, registration(id))
+	if err != nil {
+		e.Fatalf("Register(%d) = %v", id, err)
+	}
+	return r
+}
+
+func (e *env) campaign(s coordination.Session) coordination.Leadership {
+	e.Helper()
+	ctx, cancel := context.WithTimeout(e.ctx, patience+2*e.bound(s.Timeout()))
+	defer cancel()
+	l, err := s.Campaign(ctx)
+	if err != nil {
+		e.Fatalf("Campaign() = %v", err)
+	}
+	return l
+}
+
+// leader is a registered process that leads.
+func (e *env) leader(id int32) (coordination.Coordinator, coordination.Session, coordination.Leadership) {
+	e.Helper()
+	co, s := e.process()
+	e.register(s, id)
+	return co, s, e.campaign(s)
+}
+
+func (e *env) commit(l coordination.Leadership, m ...coordination.Mutation) uint64 {
+	e.Helper()
+	ctx, cancel := context.WithTimeout(e.ctx, patience)
+	defer cancel()
+	seq, err := l.Commit(ctx, m)
+	if err != nil {
+		e.Fatalf("Commit(%d mutations) = %v", len(m), err)
+	}
+	return seq
+}
+
+func (e *env) status(co coordination.Coordinator) coordination.Status {
+	e.Helper()
+	var st coordination.Status
+	e.eventually(patience, "Status() answers", func() (err error) {
+		st, err = co.Status(e.ctx)
+		return err
+	})
+	return st
+}
+
+// bound is how long the end of a session that nobody renews may take.
+func (e *env) bound(granted time.Duration) time.Duration {
+	return max(e.h.DetectionBound, granted)
+}
+
+// eventually polls until f returns nil.
+func (e *env) eventually(d time.Duration, what string, f func() error) {
+	e.Helper()
+	deadline := time.Now().Add(d)
+	for {
+		err := f()
+		if err == nil {
+			return
+		}
+		if time.Now().After(deadline) {
+			e.Fatalf("%s: not within %v: %v", what, d, err)
+		}
+		time.Sleep(10 * time.Millisecond)
+	}
+}
+
+// closed waits until c is closed.
+func (e *env) closed(c <-chan struct{}, d time.Duration, what string) {
+	e.Helper()
+	select {
+	case <-c:
+	case <-time.After(d):
+		e.Fatalf("%s: not within %v", what, d)
+	}
+}
+
+// registration of a broker; its directory UUID follows from the id, so that a restart of the same id has the same.
+func registration(id int32) coordination.Registration {
+	return coordination.Registration{
+		ID: id, DirectoryUUID: uuid.NewMD5(uuid.Nil, []byte{byte(id)}).String(),
+		Attributes: []byte(`{"listener":"127.0.0.1:9092"}`), Host: "host-a", PID: 42,
+	}
+}
