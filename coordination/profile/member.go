@@ -178,7 +178,8 @@ func ConsulMember(p Profile, ensemble []Server, i int) (Command, error) {
 			"serf_wan": -1, "dns": -1, "grpc": -1, "grpc_tls": -1,
 		},
 	}
-	if self.bind() != self.Host {
+	// Consul advertises addresses, not names; under a name it finds its own private address.
+	if self.bind() != self.Host && net.ParseIP(self.Host) != nil {
 		config["advertise_addr"] = self.Host
 	}
 	data, err := json.MarshalIndent(config, "", "  ")

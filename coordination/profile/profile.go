@@ -60,6 +60,11 @@ type Profile struct {
 	Session time.Duration
 	Renew   time.Duration
 
+	// Request bounds one try of one request to the service. It is the same for every backend of a profile: a request in
+	// flight to a dying server is lost, and waiting for it longer on one service than on another would show as its failover.
+	// 0 leaves it to the backend.
+	Request time.Duration
+
 	Etcd      *EtcdSettings
 	ZooKeeper *ZooKeeperSettings
 	Consul    *ConsulSettings
@@ -141,6 +146,8 @@ func (p Profile) Detection() Window {
 // runLoop, as of etcd 3.7.3. It is not a setting.
 const etcdRevokeInterval = 500 * time.Millisecond
 
+const requestLimit = 300 * time.Millisecond
+
 // Lookup returns a backend's settings under a profile.
 func Lookup(b Backend, n Name) (Profile, error) {
 	table, ok := map[Name]func(Backend) (Profile, bool){Matched: matched, Tuned: tuned, Default: shipped}[n]
@@ -152,5 +159,9 @@ func Lookup(b Backend, n Name) (Profile, error) {
 		return Profile{}, fmt.Errorf("unknown backend %q: choose from %v", b, Backends())
 	}
 	p.Backend, p.Name = b, n
+	if n != Default {
+		p.Request = requestLimit
+		p.Constants = append(p.Constants, Constant{"request", "300 ms", "one try of a request, the same for every backend"})
+	}
 	return p, nil
 }

@@ -7,8 +7,9 @@ import (
 
 // CoordinationURL renders what `regency broker --coordination` takes, with the client's half of the profile in it:
 //
-//	etcd://127.0.0.1:2379,127.0.0.1:2380/cluster-a?session=2s&renew=500ms
-//	consul://127.0.0.1:8500/cluster-a?session=1250ms&renew=500ms&lock-delay=1ns
+//	etcd://127.0.0.1:2379,127.0.0.1:2380/cluster-a?session=2s&renew=500ms&request=300ms
+//	zookeeper://127.0.0.1:2181/cluster-a?session=2200ms&renew=500ms&request=300ms&tick=200ms
+//	consul://127.0.0.1:8500/cluster-a?session=1250ms&renew=500ms&request=300ms&lock-delay=1ns
 //	embedded:?peers=1@127.0.0.1:9093,2@127.0.0.1:9095&session=2s&renew=500ms&heartbeat=50ms&election=500ms
 //
 // Endpoints are host:port; for Embedded id@host:port, and the prefix is unused there, since its store has one cluster.
@@ -25,14 +26,18 @@ func CoordinationURL(p Profile, endpoints []string, prefix string) (string, erro
 		}
 		return fmt.Sprintf("embedded:?peers=%s&%s&heartbeat=%s&election=%s",
 			list, session, duration(p.Etcd.Heartbeat), duration(p.Etcd.Election)), nil
-	case Consul:
-		if p.Consul == nil {
-			return "", fmt.Errorf("render the consul URL: %w", errNoSettings)
-		}
-		session += "&lock-delay=" + duration(p.Consul.LockDelay)
-	case Etcd, ZooKeeper:
+	case Etcd, ZooKeeper, Consul:
 	default:
 		return "", fmt.Errorf("render the URL of backend %q: choose from %v", p.Backend, Backends())
+	}
+	if p.Request > 0 {
+		session += "&request=" + duration(p.Request)
+	}
+	if p.ZooKeeper != nil { // what the client can prove about its session depends on the servers' tick
+		session += "&tick=" + duration(p.ZooKeeper.Tick)
+	}
+	if p.Consul != nil {
+		session += "&lock-delay=" + duration(p.Consul.LockDelay)
 	}
 	return fmt.Sprintf("%s://%s/%s?%s", p.Backend, list, strings.Trim(prefix, "/"), session), nil
 }
