@@ -13,8 +13,6 @@ SEED ?=
 MODULES := coordination storage broker bench cmd
 STATICCHECK := honnef.co/go/tools/cmd/staticcheck@v0.8.2
 export GOTOOLCHAIN := local
-# Everything but the embedded backend needs servers of its own.
-SERVERS := $(filter-out embedded,$(subst $(comma),$(space),$(BACKENDS)))
 comma := ,
 space := $(subst ,, )
 
