@@ -130,13 +130,13 @@ zookeeper_installed() {
 		done
 		say "ZOOKEEPER_HOME=$ZOOKEEPER_HOME holds no zookeeper-<version>.jar"
 	fi
-	if [[ -e $java/zookeeper.jar ]]; then
-		version=$(readlink -f "$java/zookeeper.jar")
-		version=${version##*/zookeeper-}
+	for jar in "$java"/zookeeper-[0-9]*.jar; do
+		[[ -e $jar ]] || continue
+		version=${jar##*/zookeeper-}
 		link_zookeeper "${version%.jar}-debian" "$java"/{zookeeper,zookeeper-jute,slf4j-api,slf4j-simple}.jar \
 			"$java"/{metrics-core,snappy-java,commons-cli,commons-io,audience-annotations}.jar "$java"/netty-*.jar
 		return 0
-	fi
+	done
 	return 1
 }
 

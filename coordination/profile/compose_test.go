@@ -14,6 +14,9 @@ import (
 	"github.com/goccy/go-yaml"
 )
 
+// testdata/compose and testdata/servers are links to the directories at the top. Under their own paths they lie outside this
+// module, and `go test` would repeat a cached result after they changed.
+
 // composeFile is the part of a Compose file that the matched profile decides.
 type composeFile struct {
 	Services map[string]composeService `yaml:"services"`
@@ -30,7 +33,7 @@ type composeService struct {
 
 func readCompose(t *testing.T, b Backend) composeFile {
 	t.Helper()
-	data, err := os.ReadFile(filepath.Join("..", "..", "compose", string(b)+".yaml"))
+	data, err := os.ReadFile(filepath.Join("testdata", "compose", string(b)+".yaml"))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -191,7 +194,7 @@ func TestComposeImagesArePinned(t *testing.T) {
 
 func moduleVersion(t *testing.T, server, module string) string {
 	t.Helper()
-	path := filepath.Join("..", "..", "bench", "servers", server, "go.mod")
+	path := filepath.Join("testdata", "servers", server, "go.mod")
 	data, err := os.ReadFile(path)
 	if err != nil {
 		t.Fatal(err)
@@ -208,7 +211,7 @@ func moduleVersion(t *testing.T, server, module string) string {
 
 func pomVersion(t *testing.T) string {
 	t.Helper()
-	data, err := os.ReadFile(filepath.Join("..", "..", "bench", "servers", "zookeeper", "pom.xml"))
+	data, err := os.ReadFile(filepath.Join("testdata", "servers", "zookeeper", "pom.xml"))
 	if err != nil {
 		t.Fatal(err)
 	}
