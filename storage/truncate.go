@@ -52,8 +52,11 @@ func (l *Log) truncate(to int64) (int64, error) {
 		}
 		b.DeleteRange(offsetKey(l.id, kindBatch, newEnd), kindEnd(l.id, kindBatch), nil)
 		b.DeleteRange(offsetKey(l.id, kindTimeIndex, newEnd), kindEnd(l.id, kindTimeIndex), nil)
-		b.Set(prefixKey(l.id, kindState), st.encode(), nil)
 	}
+	if b.Empty() {
+		return newEnd, nil
+	}
+	b.Set(prefixKey(l.id, kindState), st.encode(), nil)
 	if err := l.store.commit(b, pebble.NoSync); err != nil {
 		return 0, err
 	}
