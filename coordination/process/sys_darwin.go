@@ -1,22 +1,30 @@
-//go:build !linux
-
 package process
 
 import (
 	"errors"
 	"fmt"
 	"syscall"
-	"time"
+	"unsafe"
 )
 
 // attributes: without Linux's parent-death signal a child survives the SIGKILL of its parent; all else holds.
 func attributes() *syscall.SysProcAttr { return &syscall.SysProcAttr{Setpgid: true} }
 
-// awaitExit polls, since WNOWAIT is not portable: a signal 0 to a zombie still succeeds, but its group has no member
-// that can be signalled. The caller then holds the lock only for the short rest of the wait.
+// awaitExit blocks until the child has ended and leaves it to be reaped: waitid(2), as package os calls it.
 func awaitExit(pid int) {
-	for syscall.Kill(-pid, 0) == nil {
-		time.Sleep(5 * time.Millisecond)
+	const (
+		idPID   = 1
+		exited  = 0x4
+		noReap  = 0x20
+		unused  = 0
+		infoLen = 128
+	)
+	var info [infoLen]byte
+	for {
+		_, _, errno := syscall.Syscall6(syscall.SYS_WAITID, idPID, uintptr(pid), uintptr(unsafe.Pointer(&info)), exited|noReap, unused, unused)
+		if errno != syscall.EINTR {
+			return
+		}
 	}
 }
 
