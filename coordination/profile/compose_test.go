@@ -65,7 +65,7 @@ func TestComposeBrokersHaveTheMatchedSession(t *testing.T) {
 		var endpoints []string
 		if b == Embedded {
 			for i := range 4 {
-				endpoints = append(endpoints, fmt.Sprintf("%d@broker-%d:9095", i+1, i+1))
+				endpoints = append(endpoints, fmt.Sprintf("%d@broker-%d:9095:9096", i+1, i+1))
 			}
 		} else {
 			for _, s := range composeServers(b) {

@@ -201,7 +201,7 @@ func TestCoordinationURL(t *testing.T) {
 		{Etcd, []string{"127.0.0.1:1", "127.0.0.1:2"}, "etcd://127.0.0.1:1,127.0.0.1:2/cluster-a?session=2s&renew=500ms&request=300ms"},
 		{ZooKeeper, []string{"h:1"}, "zookeeper://h:1/cluster-a?session=2200ms&renew=500ms&request=300ms&tick=200ms"},
 		{Consul, []string{"h:1"}, "consul://h:1/cluster-a?session=1250ms&renew=500ms&request=300ms&lock-delay=1ns"},
-		{Embedded, []string{"1@h:1", "2@h:2"}, "embedded:?peers=1@h:1,2@h:2&session=2s&renew=500ms&heartbeat=50ms&election=500ms"},
+		{Embedded, []string{"1@h:1:2", "2@h:3:4"}, "embedded:?peers=1@h:1:2,2@h:3:4&session=2s&renew=500ms&request=300ms&heartbeat=50ms&election=500ms"},
 	} {
 		p := lookup(t, test.backend, Matched)
 		got, err := CoordinationURL(p, test.endpoints, "/cluster-a/")

@@ -10,14 +10,18 @@ import (
 //	etcd://127.0.0.1:2379,127.0.0.1:2380/cluster-a?session=2s&renew=500ms&request=300ms
 //	zookeeper://127.0.0.1:2181/cluster-a?session=2200ms&renew=500ms&request=300ms&tick=200ms
 //	consul://127.0.0.1:8500/cluster-a?session=1250ms&renew=500ms&request=300ms&lock-delay=1ns
-//	embedded:?peers=1@127.0.0.1:9093,2@127.0.0.1:9095&session=2s&renew=500ms&heartbeat=50ms&election=500ms
+//	embedded:?peers=1@127.0.0.1:9095:9096,2@127.0.0.1:9097:9098&session=2s&renew=500ms&request=300ms&heartbeat=50ms&election=500ms
 //
-// Endpoints are host:port; for Embedded id@host:port, and the prefix is unused there, since its store has one cluster.
+// Endpoints are host:port; for Embedded id@host:port:clientport, and the prefix is unused there, since its store has one
+// cluster.
 func CoordinationURL(p Profile, endpoints []string, prefix string) (string, error) {
 	if len(endpoints) == 0 {
 		return "", fmt.Errorf("render the %s URL: no endpoints", p.Backend)
 	}
 	session := "session=" + duration(p.Session) + "&renew=" + duration(p.Renew)
+	if p.Request > 0 {
+		session += "&request=" + duration(p.Request)
+	}
 	list := strings.Join(endpoints, ",")
 	switch p.Backend {
 	case Embedded:
@@ -29,9 +33,6 @@ func CoordinationURL(p Profile, endpoints []string, prefix string) (string, erro
 	case Etcd, ZooKeeper, Consul:
 	default:
 		return "", fmt.Errorf("render the URL of backend %q: choose from %v", p.Backend, Backends())
-	}
-	if p.Request > 0 {
-		session += "&request=" + duration(p.Request)
 	}
 	if p.ZooKeeper != nil { // what the client can prove about its session depends on the servers' tick
 		session += "&tick=" + duration(p.ZooKeeper.Tick)
