@@ -1,0 +1,209 @@
+// Package scenario is the declarative description of an experiment: the cluster's shape, the load, the fault, how long each phase lasts and which
+// limits make a trial count. The scenarios that ship with the harness are YAML files in this package; a user's own file has the same form.
+package scenario
+
+import (
+	"embed"
+	"errors"
+	"fmt"
+	"os"
+	"path"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/goccy/go-yaml"
+)
+
+// Kinds of scenarios.
+const (
+	Failover   = "failover"   // one fault a trial
+	Throughput = "throughput" // no fault; each trial is one round at saturation
+)
+
+// Actions and roles of a fault.
+const (
+	Kill  = "kill"  // SIGKILL; restarted once recovery was seen
+	Pause = "pause" // SIGSTOP until a successor serves, then SIGCONT
+
+	Controller = "controller" // the controller broker
+	Leader     = "leader"     // a broker that leads probed partitions, is not the controller and hosts no coordination leader
+)
+
+// Names of topics with a fixed meaning.
+const (
+	TopicLoad       = "load"       // what the clients write and read
+	TopicProbe      = "probe"      // what the prober writes
+	TopicThroughput = "throughput" // what is saturated
+)
+
+// Scenario is one file.
+type Scenario struct {
+	Name        string `yaml:"name" json:"name"` // lower case, digits and dashes: it is part of trial ids
+	Title       string `yaml:"title" json:"title"`
+	Description string `yaml:"description" json:"description"`
+	Kind        string `yaml:"kind" json:"kind"`
+
+	Cluster  Cluster  `yaml:"cluster" json:"cluster"`
+	Workload Workload `yaml:"workload" json:"workload"`
+	Fault    Fault    `yaml:"fault" json:"fault"`
+	Probes   Probes   `yaml:"probes" json:"probes"`
+	Phases   Phases   `yaml:"phases" json:"phases"`
+	Limits   Limits   `yaml:"limits" json:"limits"`
+}
+
+// Cluster is what is started. Scenarios of equal clusters share one.
+type Cluster struct {
+	Brokers int     `yaml:"brokers" json:"brokers"`
+	Topics  []Topic `yaml:"topics" json:"topics"`
+}
+
+// Topic is made before the first trial.
+type Topic struct {
+	Name        string `yaml:"name" json:"name"`
+	Partitions  int32  `yaml:"partitions" json:"partitions"`
+	Replication int16  `yaml:"replication" json:"replication"`
+}
+
+// Workload is the load on topic "load" (failover) or "throughput" (throughput).
+type Workload struct {
+	Clients []string `yaml:"clients" json:"clients"` // tuned, default: one producer each
+	Rate    float64  `yaml:"rate" json:"rate"`       // records per second of each client, open loop; 0: as many as are acknowledged
+	Size    int      `yaml:"size" json:"size"`       // bytes of a record's value
+}
+
+// Fault is what happens at the end of the steady phase.
+type Fault struct {
+	Action string `yaml:"action" json:"action,omitempty"`
+	Role   string `yaml:"role" json:"role,omitempty"`
+}
+
+// Probes say what the prober watches.
+type Probes struct {
+	Interval  time.Duration `yaml:"interval" json:"interval"` // of each partition's probes: the resolution
+	Deadline  time.Duration `yaml:"deadline" json:"deadline"`
+	Led       int           `yaml:"led" json:"led"` // partitions probed of each class
+	Followed  int           `yaml:"followed" json:"followed"`
+	Untouched int           `yaml:"untouched" json:"untouched"`
+	Control   time.Duration `yaml:"control" json:"control"` // interval of control-plane probes; 0: none
+}
+
+// Phases bound the parts of a trial.
+type Phases struct {
+	Warmup   time.Duration `yaml:"warmup" json:"warmup"`     // once a cluster: load without a fault
+	Steady   time.Duration `yaml:"steady" json:"steady"`     // before the fault; of a throughput trial: before the round
+	Jitter   time.Duration `yaml:"jitter" json:"jitter"`     // a random part of this is added to steady, so that the fault meets heartbeats at any phase
+	Impact   time.Duration `yaml:"impact" json:"impact"`     // longest wait for recovery
+	Recovery time.Duration `yaml:"recovery" json:"recovery"` // observed after recovery
+	Heal     time.Duration `yaml:"heal" json:"heal"`         // longest wait for the cluster to be whole again
+	Round    time.Duration `yaml:"round" json:"round"`       // length of a throughput round
+}
+
+// Limits are the validity gates.
+type Limits struct {
+	Delivered float64       `yaml:"delivered" json:"delivered"` // least share of the offered load that is acknowledged in the steady phase
+	DelayP99  time.Duration `yaml:"delay_p99" json:"delay_p99"` // the harness's own timers may be this late
+}
+
+// HeadlineClass is the outage class whose figure is the scenario's: control for a controller fault, led for a leader fault.
+func (s Scenario) HeadlineClass() string {
+	switch {
+	case s.Kind != Failover:
+		return ""
+	case s.Fault.Role == Controller:
+		return "control"
+	default:
+		return "led"
+	}
+}
+
+// FaultText says the fault in words.
+func (s Scenario) FaultText() string {
+	who := map[string]string{Controller: "the controller broker", Leader: "a broker that leads partitions"}[s.Fault.Role]
+	switch s.Fault.Action {
+	case Kill:
+		return "SIGKILL of " + who
+	case Pause:
+		return "SIGSTOP of " + who + " until its successor serves, then SIGCONT"
+	}
+	return ""
+}
+
+//go:embed *.yaml
+var files embed.FS
+
+// Defaults returns the scenarios that ship with the harness, in the order of the report.
+func Defaults() ([]Scenario, error) {
+	var list []Scenario
+	for _, name := range []string{"controller-kill", "leader-kill", "leader-unresponsive", "steady-throughput"} {
+		data, err := files.ReadFile(name + ".yaml")
+		if err != nil {
+			return nil, fmt.Errorf("read embedded scenario: %w", err)
+		}
+		s, err := Parse(name+".yaml", data)
+		if err != nil {
+			return nil, err
+		}
+		list = append(list, s)
+	}
+	return list, nil
+}
+
+// Load finds scenarios by name among the defaults, or reads a file when the argument ends in .yaml or .yml.
+func Load(names ...string) ([]Scenario, error) {
+	known, err := Defaults()
+	if err != nil || len(names) == 0 {
+		return known, err
+	}
+	var list []Scenario
+	for _, name := range names {
+		s, err := load(name, known)
+		if err != nil {
+			return nil, err
+		}
+		if slices.ContainsFunc(list, func(o Scenario) bool { return o.Name == s.Name }) {
+			return nil, fmt.Errorf("scenario %s is given twice", s.Name)
+		}
+		list = append(list, s)
+	}
+	return list, nil
+}
+
+func load(name string, known []Scenario) (Scenario, error) {
+	if ext := path.Ext(name); ext == ".yaml" || ext == ".yml" {
+		data, err := os.ReadFile(name)
+		if err != nil {
+			return Scenario{}, fmt.Errorf("read scenario: %w", err)
+		}
+		return Parse(name, data)
+	}
+	var names []string
+	for _, s := range known {
+		if s.Name == name {
+			return s, nil
+		}
+		names = append(names, s.Name)
+	}
+	return Scenario{}, fmt.Errorf("unknown scenario %q: choose from %s, or give a .yaml file", name, strings.Join(names, ", "))
+}
+
+// Parse reads one file. Its errors name the file, the line and the key.
+func Parse(file string, data []byte) (Scenario, error) {
+	var s Scenario
+	if err := yaml.UnmarshalWithOptions(data, &s, yaml.Strict()); err != nil {
+		return Scenario{}, position(file, err)
+	}
+	if err := s.Validate(); err != nil {
+		return Scenario{}, fmt.Errorf("%s: %w", file, err)
+	}
+	return s, nil
+}
+
+func position(file string, err error) error {
+	var y yaml.Error
+	if !errors.As(err, &y) || y.GetToken() == nil || y.GetToken().Position == nil {
+		return fmt.Errorf("%s: %w", file, err)
+	}
+	at := y.GetToken()
+	return fmt.Errorf("%s:%d:%d: %s (at %q)", file, at.Position.Line, at.Position.Column, y.GetMessage(), at.Value)
+}

@@ -1,0 +1,240 @@
+package timeline
+
+// The harness's events. Instants are CLOCK_MONOTONIC nanoseconds; other durations say their unit.
+
+// Payload is one of the types below.
+type Payload interface{ event() string }
+
+// BlockStarted: a cluster is about to be started.
+type BlockStarted struct {
+	Block   int    `json:"block"`
+	Backend string `json:"backend"`
+	Profile string `json:"profile"`
+	URL     string `json:"coordination"`
+}
+
+// BlockReady: the cluster serves, all topics exist and all ISRs are full.
+type BlockReady struct {
+	Block int `json:"block"`
+}
+
+// BlockEnded closes a block, whatever came of it. Every event of a broker between BlockStarted and BlockEnded belongs to it.
+type BlockEnded struct {
+	Block int    `json:"block"`
+	Error string `json:"error,omitempty"`
+}
+
+// TrialStarted opens a trial; its steady phase begins here.
+type TrialStarted struct {
+	Trial    string `json:"trial"`
+	Scenario string `json:"scenario"`
+	Backend  string `json:"backend"`
+	Profile  string `json:"profile"`
+	Block    int    `json:"block"`
+	Counted  bool   `json:"counted"` // false for the failover that warms a block up
+}
+
+// TrialEnded: the trial was observed to its end; healing follows.
+type TrialEnded struct {
+	Trial string `json:"trial"`
+}
+
+// TrialHealed: the cluster is whole again.
+type TrialHealed struct {
+	Trial string `json:"trial"`
+}
+
+// TrialInvalid: a gate that only the harness could judge while it ran.
+type TrialInvalid struct {
+	Trial  string `json:"trial"`
+	Reason string `json:"reason"`
+}
+
+// Roles of the cluster as its metadata tells.
+type Roles struct {
+	Trial      string          `json:"trial"`
+	When       string          `json:"when"` // before or after the fault
+	Controller int32           `json:"controller"`
+	Leader     *string         `json:"coordination_leader"` // a member's name; null when it could not be told
+	Partitions []PartitionRole `json:"partitions"`
+}
+
+// PartitionRole is one partition's state.
+type PartitionRole struct {
+	Topic     string  `json:"topic"`
+	Partition int32   `json:"partition"`
+	Leader    int32   `json:"leader"`
+	Epoch     int32   `json:"epoch"`
+	Replicas  []int32 `json:"replicas"`
+	ISR       []int32 `json:"isr"`
+}
+
+// Victim was chosen.
+type Victim struct {
+	Trial              string `json:"trial"`
+	Broker             int32  `json:"broker"`
+	Action             string `json:"action"`
+	Controller         bool   `json:"controller"`
+	Leads              int    `json:"leads"`
+	Follows            int    `json:"follows"`
+	CoordinationLeader *bool  `json:"coordination_leader"`
+}
+
+// Fault is a step of the fault: asked, closed (a connection to the victim broke), effect, resumed, restarted.
+type Fault struct {
+	Trial  string `json:"trial"`
+	Step   string `json:"step"`
+	Broker int32  `json:"broker"`
+}
+
+// Steps of a fault.
+const (
+	StepAsked     = "asked"
+	StepClosed    = "closed"
+	StepEffect    = "effect"
+	StepResumed   = "resumed"
+	StepRestarted = "restarted"
+)
+
+// ProbeRun is a run of probes of one partition that all succeeded or all failed.
+type ProbeRun struct {
+	Trial     string `json:"trial"`
+	Class     string `json:"class"`
+	Topic     string `json:"topic"`
+	Partition int32  `json:"partition"`
+	OK        bool   `json:"ok"`
+	From      int64  `json:"from"` // intended time of the first probe
+	To        int64  `json:"to"`   // intended time of the last
+	N         int    `json:"n"`
+	Done      int64  `json:"done"`            // when the first was answered, or given up
+	Error     string `json:"error,omitempty"` // of the first failed one
+}
+
+// LoadBin counts what one client did in a bin of time.
+type LoadBin struct {
+	Client  string  `json:"client"` // tuned or default
+	From    int64   `json:"from"`
+	Width   int64   `json:"width"`
+	Offered int     `json:"offered"` // by intended time
+	Acked   int     `json:"acked"`   // by completion
+	Errors  int     `json:"errors"`  // by completion
+	P50     float64 `json:"p50_ms"`  // latency from the intended time, of those acknowledged in the bin
+	Max     float64 `json:"max_ms"`
+}
+
+// AckGap is a time without acknowledgement on a partition, between two acknowledgements, of at least the ledger's threshold.
+type AckGap struct {
+	Client    string `json:"client"`
+	Topic     string `json:"topic"`
+	Partition int32  `json:"partition"`
+	From      int64  `json:"from"`
+	To        int64  `json:"to"`
+}
+
+// LoadLatency is the histogram of one client over one phase of one trial: HdrHistogram V2, compressed, base64, of microseconds.
+type LoadLatency struct {
+	Trial     string `json:"trial"`
+	Phase     string `json:"phase"`
+	Client    string `json:"client"`
+	Histogram string `json:"histogram"`
+}
+
+// Delay tells how late the harness's own timers were in a trial.
+type Delay struct {
+	Trial  string  `json:"trial"`
+	Source string  `json:"source"` // probe, tuned, default
+	P99    float64 `json:"p99_ms"`
+	Max    float64 `json:"max_ms"`
+}
+
+// Usage is what a kind of process has used up since the block began, its earlier incarnations included.
+type Usage struct {
+	Kind       string  `json:"kind"` // brokers, service, harness
+	Processes  int     `json:"processes"`
+	CPU        float64 `json:"cpu_s"`
+	RSS        int64   `json:"rss_bytes"`
+	WriteBytes int64   `json:"write_bytes"`
+}
+
+// Round is one measured spell of a throughput trial.
+type Round struct {
+	Trial     string `json:"trial"`
+	From      int64  `json:"from"`
+	To        int64  `json:"to"`
+	Records   int64  `json:"records"`
+	Bytes     int64  `json:"bytes"`
+	Errors    int64  `json:"errors"`
+	Histogram string `json:"histogram"` // as in LoadLatency, from the call to the acknowledgement
+}
+
+// Checked holds what was verified of a trial's records.
+type Checked struct {
+	Trial        string `json:"trial"`
+	Acknowledged int64  `json:"acknowledged"`
+	Read         int64  `json:"read"`
+	Lost         int64  `json:"lost"`
+	Duplicated   int64  `json:"duplicated"`
+	Reordered    int64  `json:"reordered"`
+	Corrupt      int64  `json:"corrupt"`
+	Unknown      int64  `json:"unknown"`
+}
+
+// Violation of a promise, as the harness saw it. (Double leaders and controllers are computed from the brokers' events.)
+type Violation struct {
+	Trial  string `json:"trial"`
+	Check  string `json:"check"`
+	Detail string `json:"detail"`
+}
+
+// Zombie tells of probes sent straight to a paused victim after it was resumed.
+type Zombie struct {
+	Trial    string `json:"trial"`
+	Broker   int32  `json:"broker"`
+	Refused  int    `json:"refused"`
+	Accepted int    `json:"accepted"` // on partitions that another broker leads by then
+}
+
+// Names of the harness's events.
+const (
+	NameBlockStarted = "block.started"
+	NameBlockReady   = "block.ready"
+	NameBlockEnded   = "block.ended"
+	NameTrialStarted = "trial.started"
+	NameTrialEnded   = "trial.ended"
+	NameTrialHealed  = "trial.healed"
+	NameTrialInvalid = "trial.invalid"
+	NameRoles        = "trial.roles"
+	NameVictim       = "trial.victim"
+	NameFault        = "fault"
+	NameProbeRun     = "probe.run"
+	NameLoadBin      = "load.bin"
+	NameAckGap       = "load.gap"
+	NameLoadLatency  = "load.latency"
+	NameDelay        = "harness.delay"
+	NameUsage        = "usage"
+	NameRound        = "round"
+	NameChecked      = "check.result"
+	NameViolation    = "check.violation"
+	NameZombie       = "zombie"
+)
+
+func (BlockStarted) event() string { return NameBlockStarted }
+func (BlockReady) event() string   { return NameBlockReady }
+func (BlockEnded) event() string   { return NameBlockEnded }
+func (TrialStarted) event() string { return NameTrialStarted }
+func (TrialEnded) event() string   { return NameTrialEnded }
+func (TrialHealed) event() string  { return NameTrialHealed }
+func (TrialInvalid) event() string { return NameTrialInvalid }
+func (Roles) event() string        { return NameRoles }
+func (Victim) event() string       { return NameVictim }
+func (Fault) event() string        { return NameFault }
+func (ProbeRun) event() string     { return NameProbeRun }
+func (LoadBin) event() string      { return NameLoadBin }
+func (AckGap) event() string       { return NameAckGap }
+func (LoadLatency) event() string  { return NameLoadLatency }
+func (Delay) event() string        { return NameDelay }
+func (Usage) event() string        { return NameUsage }
+func (Round) event() string        { return NameRound }
+func (Checked) event() string      { return NameChecked }
+func (Violation) event() string    { return NameViolation }
+func (Zombie) event() string       { return NameZombie }
