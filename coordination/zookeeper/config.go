@@ -42,7 +42,8 @@ type Config struct {
 	Session time.Duration
 	// Renew is the interval of renewals. Zero: what package chain chooses for the granted timeout.
 	Renew time.Duration
-	// Request bounds one request, and the handshake with one server. Zero: a quarter of Session, within 100 ms and 1 s.
+	// Request bounds one request, and the handshake with one server. Zero: 300 ms, less with a short
+	// Session.
 	Request time.Duration
 	// Tick is the servers' tickTime, on which the proof of a session's life depends. Zero: half the granted timeout is assumed, the most that
 	// a server with default limits can have. It must be set where minSessionTimeout was lowered below two ticks.
@@ -184,7 +185,7 @@ func (c Config) withDefaults() Config {
 		c.Session = DefaultSession
 	}
 	if c.Request == 0 {
-		c.Request = min(max(c.Session/4, 100*time.Millisecond), time.Second)
+		c.Request = min(300*time.Millisecond, c.Session/3)
 	}
 	return c
 }

@@ -182,14 +182,22 @@ func (s *Session) Close(ctx context.Context) error {
 		return nil
 	default:
 	}
-	found, err := s.store.exists(ctx, s.path)
-	switch {
-	case errors.Is(err, coordination.ErrClosed):
-		return fmt.Errorf("close session %s: the store was closed first: %w", s.id, coordination.ErrOutcomeUnknown)
-	case err != nil:
-		return fmt.Errorf("close session %s: %w", s.id, err)
-	case found:
-		return fmt.Errorf("close session %s: %w: the service still has it; it expires in %s", s.id, coordination.ErrUnavailable, s.timeout)
+	ctx, cancel := context.WithTimeout(ctx, s.timeout) // after that long it has expired, if nothing else
+	defer cancel()
+	for {
+		found, err := s.store.exists(ctx, s.path)
+		switch {
+		case err == nil && !found:
+			return nil
+		case err == nil:
+			return fmt.Errorf("close session %s: %w: the service still has it; it expires in %s", s.id, coordination.ErrUnavailable, s.timeout)
+		case errors.Is(err, coordination.ErrClosed):
+			return fmt.Errorf("close session %s: the store was closed first: %w", s.id, coordination.ErrOutcomeUnknown)
+		}
+		select {
+		case <-ctx.Done():
+			return fmt.Errorf("close session %s: %w: %w", s.id, coordination.ErrOutcomeUnknown, err)
+		case <-time.After(openPause):
+		}
 	}
-	return nil
 }

@@ -276,8 +276,9 @@ func testConflict(e *env) {
 func testAtomic(e *env) {
 	s, _ := e.session()
 	v := e.txn(s, nil, op(backend.Create, "chain", "1"), op(backend.Create, "records/a", "1"))
-	e.refused(s, -1, guards(at("chain", v[0])), op(backend.Set, "records/a", "2"), op(backend.Set, "chain", "2"), op(backend.Set, "records/absent", "2"),
-		op(backend.Create, "records/a2", "2"), op(backend.CreateEphemeral, "chain", "2"))
+	e.refused(s, 1, guards(at("chain", v[0]), at("records/a", v[1]+1<<40)), op(backend.Set, "records/a", "2"), op(backend.Set, "chain", "2"),
+		op(backend.Create, "records/a2", "2"), op(backend.CreateEphemeral, "controller", "2"))
+	e.holds("controller", "", 0)
 	e.holds("chain", "1", v[0])
 	e.holds("records/a", "1", v[1])
 	e.holds("records/a2", "", 0)
