@@ -7,6 +7,7 @@ import (
 	"slices"
 
 	"github.com/regency-project/regency/broker/cluster"
+	"github.com/regency-project/regency/broker/group"
 	"github.com/twmb/franz-go/pkg/kmsg"
 )
 
@@ -77,11 +78,19 @@ type Controller interface {
 	CreatePartitions(context.Context, *kmsg.CreatePartitionsRequest) (*kmsg.CreatePartitionsResponse, error)
 }
 
+// Decider takes a controller request on this very broker, which must be the controller, and never forwards it: it serves what a peer has forwarded, and what
+// only brokers ask.
+type Decider interface {
+	Serve(context.Context, kmsg.Request) (kmsg.Response, error)
+}
+
 // Broker holds what the handlers work with. Its fields are set before Keys is called and do not change.
 type Broker struct {
 	ID      int32
 	Current *cluster.Current
 	Control Controller
+	Decide  Decider
+	Groups  *group.Manager
 	Config  Config
 	Log     *slog.Logger
 }
