@@ -8,6 +8,7 @@ import (
 
 	"github.com/regency-project/regency/broker/cluster"
 	"github.com/regency-project/regency/broker/group"
+	"github.com/regency-project/regency/broker/partition"
 	"github.com/twmb/franz-go/pkg/kmsg"
 )
 
@@ -86,13 +87,14 @@ type Decider interface {
 
 // Broker holds what the handlers work with. Its fields are set before Keys is called and do not change.
 type Broker struct {
-	ID      int32
-	Current *cluster.Current
-	Control Controller
-	Decide  Decider
-	Groups  *group.Manager
-	Config  Config
-	Log     *slog.Logger
+	ID         int32
+	Current    *cluster.Current
+	Control    Controller
+	Decide     Decider
+	Groups     *group.Manager
+	Partitions *partition.Set
+	Config     Config
+	Log        *slog.Logger
 }
 
 // Keys is the table of what is served, ordered by number. The areas' parts are in keys_client.go, keys_controller.go and keys_data.go.
