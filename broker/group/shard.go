@@ -183,12 +183,12 @@ func (s *shard) answer(t Ticket, body any) {
 
 func (s *shard) append(id string, a Append, now time.Time) error {
 	if len(s.flights) == cap(s.flights) { // only this goroutine adds
-		return fmt.Errorf("%d appends under way: %w", maxInFlight, ErrUnavailable)
+		return fmt.Errorf("%w: %d appends under way", ErrUnavailable, maxInFlight)
 	}
 	p, err := s.log.Append(batch(a.Records, now))
 	if err != nil {
 		s.logger.Warn("group record not appended", "group", id, "error", err)
-		return err
+		return unacknowledged(err)
 	}
 	s.flights <- flight{group: id, pending: p, then: a.Then}
 	return nil
@@ -208,10 +208,19 @@ func (s *shard) waitForFlights(ctx context.Context) {
 		if f.then.Err == nil {
 			f.then.Err = s.log.Leads()
 		}
+		f.then.Err = unacknowledged(f.then.Err)
 		select {
 		case s.landed <- f:
 		case <-ctx.Done():
 			return
 		}
 	}
+}
+
+// unacknowledged says what the failure of an append means to a member: the coordinator has moved, or it cannot now.
+func unacknowledged(err error) error {
+	if err == nil || errors.Is(err, ErrNotCoordinator) {
+		return err
+	}
+	return fmt.Errorf("%w: %w", ErrUnavailable, err)
 }

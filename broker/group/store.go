@@ -43,7 +43,7 @@ type Store interface {
 	Open(partition, epoch int32) (Log, error)
 }
 
-// Log is one partition of the internal topic under one leadership.
+// Log is one partition of the internal topic under one leadership. Its errors wrap ErrNotCoordinator when that leadership is over; others pass.
 type Log interface {
 	// Settled waits until all that was ever committed is known as such to this leader, and returns the range to read.
 	Settled(ctx context.Context) (start, end int64, err error)
