@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io/fs"
 	"log/slog"
+	"strings"
 	"sync/atomic"
 	"time"
 
@@ -103,6 +104,11 @@ func (l pebbleLogger) Errorf(format string, args ...any) {
 }
 
 func (l pebbleLogger) Fatalf(format string, args ...any) {
+	if len(args) == 1 {
+		if _, ok := args[0].(error); ok { // keep the chain of the error
+			format = strings.NewReplacer("%v", "%w", "%s", "%w").Replace(format)
+		}
+	}
 	l.failure.set(fmt.Errorf(format, args...))
 }
 

@@ -248,7 +248,7 @@ func (s *Store) enterWrite() error {
 // Log opens the log of a partition, or makes an empty one. The name is kept for
 // people; topic id and partition identify the log. Calls for one log return one *Log.
 func (s *Store) Log(name string, topicID [16]byte, partition int32) (*Log, error) {
-	if err := s.enterWrite(); err != nil {
+	if err := s.enter(); err != nil {
 		return nil, err
 	}
 	defer s.leave()
@@ -257,6 +257,9 @@ func (s *Store) Log(name string, topicID [16]byte, partition int32) (*Log, error
 	id := logIdentity{topicID, partition}
 	if l, ok := s.mu.logs[id]; ok {
 		return l, nil
+	}
+	if err := s.failure.get(); err != nil {
+		return nil, err
 	}
 	l := newLog(s, s.mu.nextID, id, name)
 	b := s.db.NewBatch()
