@@ -2,6 +2,7 @@ package controlloop
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"math/rand/v2"
 
@@ -151,6 +152,8 @@ func (c *Client) deleteTopics(ctx context.Context, req *kmsg.DeleteTopicsRequest
 		r.Topic, r.TopicID, r.ErrorCode, r.ErrorMessage = t.Topic, t.TopicID, codeOf(err), message(err)
 		if err == nil {
 			r.Topic, r.TopicID = &was.Name, was.ID
+		} else if t.Topic == nil && errors.Is(err, controller.ErrUnknownTopic) {
+			r.ErrorCode = kerr.UnknownTopicID.Code
 		}
 		resp.Topics = append(resp.Topics, r)
 	}

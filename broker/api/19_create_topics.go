@@ -1,0 +1,22 @@
+package api
+
+import (
+	"context"
+
+	"github.com/twmb/franz-go/pkg/kmsg"
+)
+
+// createTopics creates topics through the controller. What a peer sends was forwarded already, so it is decided here or not at all.
+func (b *Broker) createTopics(_ context.Context, c Caller, req kmsg.Request) (Await, error) {
+	if c.Listener == Peer {
+		return b.decide(req), nil
+	}
+	r := req.(*kmsg.CreateTopicsRequest)
+	return func(ctx context.Context) (kmsg.Response, error) {
+		resp, err := b.Control.CreateTopics(ctx, r)
+		if err != nil {
+			return nil, err
+		}
+		return resp, nil
+	}, nil
+}
