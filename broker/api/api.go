@@ -77,6 +77,8 @@ type Controller interface {
 	CreateTopics(context.Context, *kmsg.CreateTopicsRequest) (*kmsg.CreateTopicsResponse, error)
 	DeleteTopics(context.Context, *kmsg.DeleteTopicsRequest) (*kmsg.DeleteTopicsResponse, error)
 	CreatePartitions(context.Context, *kmsg.CreatePartitionsRequest) (*kmsg.CreatePartitionsResponse, error)
+	// AllocateProducerIDs hands out a block of producer ids that nobody else gets.
+	AllocateProducerIDs(context.Context) (first int64, n int32, err error)
 }
 
 // Decider takes a controller request on this very broker, which must be the controller, and never forwards it: it serves what a peer has forwarded, and what
@@ -95,11 +97,13 @@ type Broker struct {
 	Partitions *partition.Set
 	Config     Config
 	Log        *slog.Logger
+
+	producerIDs producerIDs
 }
 
-// Keys is the table of what is served, ordered by number. The areas' parts are in keys_client.go, keys_controller.go and keys_data.go.
+// Keys is the table of what is served, ordered by number; where the peer listener serves a key in other versions, its entry comes second. The areas' parts are in keys_client.go, keys_controller.go and keys_data.go.
 func (b *Broker) Keys() []Key {
 	keys := slices.Concat(b.clientKeys(), b.controllerKeys(), b.dataKeys())
-	slices.SortFunc(keys, func(x, y Key) int { return int(x.Num) - int(y.Num) })
+	slices.SortStableFunc(keys, func(x, y Key) int { return int(x.Num) - int(y.Num) })
 	return keys
 }

@@ -1,8 +1,10 @@
 package partition
 
 import (
+	"cmp"
 	"maps"
 	"slices"
+	"strings"
 
 	"github.com/regency-project/regency/broker/cluster"
 	"golang.org/x/sync/errgroup"
@@ -206,23 +208,17 @@ func (s *Set) openAll(v *cluster.View, wanted []assignment) bool {
 }
 
 func (s *Set) publishFollowing() {
-	by := map[int32][]*Partition{}
+	by := map[int32][]Followed{}
 	for _, p := range s.hosted() {
 		p.mu.Lock()
 		if p.mu.role == following {
-			by[p.mu.leader] = append(by[p.mu.leader], p)
+			by[p.mu.leader] = append(by[p.mu.leader], Followed{p, p.mu.epoch})
 		}
 		p.mu.Unlock()
 	}
-	for _, ps := range by {
-		slices.SortFunc(ps, func(a, b *Partition) int {
-			if a.tp.Topic != b.tp.Topic {
-				if a.tp.Topic < b.tp.Topic {
-					return -1
-				}
-				return 1
-			}
-			return int(a.tp.Partition) - int(b.tp.Partition)
+	for _, fs := range by {
+		slices.SortFunc(fs, func(a, b Followed) int {
+			return cmp.Or(strings.Compare(a.tp.Topic, b.tp.Topic), cmp.Compare(a.tp.Partition, b.tp.Partition))
 		})
 	}
 	s.mu.Lock()

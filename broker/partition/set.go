@@ -77,9 +77,15 @@ type unflushed struct {
 // maxUnflushed bounds the appends between log and disk.
 const maxUnflushed = 4096
 
-// Following is what this broker replicates, by the broker id of the leader.
+// Followed is a partition that this broker replicates, in a leader epoch.
+type Followed struct {
+	*Partition
+	Epoch int32
+}
+
+// Following is what this broker replicates, by the broker id of the leader; ordered by topic and partition.
 type Following struct {
-	ByLeader map[int32][]*Partition
+	ByLeader map[int32][]Followed
 	Changed  <-chan struct{} // closed when there is a newer one
 
 	changed chan struct{}
@@ -109,7 +115,7 @@ func NewSet(cfg Config) *Set {
 	return s
 }
 
-func newFollowing(by map[int32][]*Partition) Following {
+func newFollowing(by map[int32][]Followed) Following {
 	changed := make(chan struct{})
 	return Following{ByLeader: by, Changed: changed, changed: changed}
 }
