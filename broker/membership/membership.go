@@ -41,6 +41,7 @@ type Config struct {
 // Member is this broker as a member of the cluster.
 type Member struct {
 	cfg     Config
+	remade  bool       // the log store is another than at the last start
 	writing sync.Mutex // held while meta.json is written
 	mu      struct {
 		sync.Mutex
@@ -63,7 +64,8 @@ func New(cfg Config) (*Member, error) {
 	if err := meta.CheckBroker(cfg.DataDir, cfg.ID); err != nil {
 		return nil, err
 	}
-	if ok && meta.Directory != cfg.DirectoryUUID {
+	m.remade = ok && meta.Directory != cfg.DirectoryUUID
+	if m.remade {
 		cfg.Log.Warn("the log store was remade: this broker is in no ISR until it has copied everything again",
 			"was", meta.Directory, "is", cfg.DirectoryUUID)
 	}
@@ -184,12 +186,28 @@ func (m *Member) join(ctx context.Context, s coordination.Session) error {
 	r := coordination.Registration{
 		ID: m.cfg.ID, DirectoryUUID: m.cfg.DirectoryUUID, Incarnation: uuid.NewString(), Attributes: m.cfg.Attributes.Encode(), Host: host, PID: os.Getpid(),
 	}
-	if _, err := s.Register(ctx, r); err != nil {
+	if err := m.register(ctx, s, r); err != nil {
 		return err
 	}
 	m.cfg.Log.Info("registered", "broker", m.cfg.ID, "session", s.ID(), "timeout", s.Timeout())
 	m.enter(r.Incarnation)
 	return nil
+}
+
+// register refuses to take an id from a broker with another log store. If ours was remade, that may be our own predecessor, whose session has yet to expire.
+func (m *Member) register(ctx context.Context, s coordination.Session, r coordination.Registration) error {
+	until := time.Now().Add(2 * s.Timeout())
+	for {
+		_, err := s.Register(ctx, r)
+		if !m.remade || !errors.Is(err, coordination.ErrDuplicateID) || time.Now().After(until) {
+			return err
+		}
+		select {
+		case <-time.After(retryPause):
+		case <-ctx.Done():
+			return context.Cause(ctx)
+		}
+	}
 }
 
 func (m *Member) enter(incarnation string) {

@@ -162,6 +162,32 @@ func TestDuplicateID(t *testing.T) {
 	_ = stop()
 }
 
+// A broker that had to set its log store aside finds its own predecessor registered with the old one, and waits for that session to expire.
+func TestRemadeStore(t *testing.T) {
+	server, dir := memory.NewServer(300*time.Millisecond), t.TempDir()
+	before := config(t, server, dir)
+	_, sessions, stop := run(t, before)
+	await(t, sessions)
+	s, err := server.Open(nil).OpenSession(t.Context(), coordination.SessionOptions{Healthy: func() error { return errors.New("dead") }})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := stop(); !errors.Is(err, context.Canceled) {
+		t.Fatal(err)
+	}
+	if _, err := s.Register(t.Context(), coordination.Registration{ID: 1, DirectoryUUID: "d1"}); err != nil { // never renewed
+		t.Fatal(err)
+	}
+	after := config(t, server, dir)
+	after.DirectoryUUID = "d2"
+	_, sessions, stop = run(t, after)
+	await(t, sessions)
+	if err := stop(); !errors.Is(err, context.Canceled) {
+		t.Fatal(err)
+	}
+	_ = s.Close(context.WithoutCancel(t.Context()))
+}
+
 func TestWaitsForTheService(t *testing.T) {
 	server := memory.NewServer(time.Second)
 	server.SetDown(true)

@@ -1,0 +1,153 @@
+package controlloop
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"testing"
+	"time"
+
+	"github.com/regency-project/regency/broker/cluster"
+	"github.com/regency-project/regency/broker/controller"
+	"github.com/regency-project/regency/coordination"
+)
+
+// chainOf is a leadership whose commits meet ordered fates, and the watch that tells of them.
+type chainOf struct {
+	current *cluster.Current
+	view    *cluster.View
+	fates   []fate // of the coming commits; after them all are applied
+	commits int
+	done    chan struct{}
+}
+
+type fate struct {
+	apply bool
+	err   error
+}
+
+func (c *chainOf) Epoch() int32                 { return 1 }
+func (c *chainOf) Seq() uint64                  { return 1 }
+func (c *chainOf) Done() <-chan struct{}        { return c.done }
+func (c *chainOf) Err() error                   { return nil }
+func (c *chainOf) Resign(context.Context) error { return nil }
+func (c *chainOf) Capabilities() coordination.Capabilities {
+	return coordination.Capabilities{MaxCommitBytes: 1 << 20, MaxCommitMutations: 1}
+}
+func (c *chainOf) commit(m []coordination.Mutation) (uint64, error) {
+	v, err := c.view.Apply(coordination.Event{Kind: coordination.Delta, Lineage: "c", Seq: c.view.Seq + 1, Epoch: 1, Holder: 1, Mutations: m})
+	if err != nil {
+		return 0, err
+	}
+	c.view = v
+	c.current.Set(v)
+	return v.Seq, nil
+}
+
+func (c *chainOf) Commit(_ context.Context, m []coordination.Mutation) (uint64, error) {
+	c.commits++
+	f := fate{apply: true}
+	if len(c.fates) > 0 {
+		f, c.fates = c.fates[0], c.fates[1:]
+	}
+	if !f.apply {
+		return 0, f.err
+	}
+	seq, err := c.commit(m)
+	return seq, errors.Join(f.err, err)
+}
+
+// coordinator is only asked for its capabilities.
+type coordinator struct {
+	coordination.Coordinator
+	c *chainOf
+}
+
+func (c coordinator) Capabilities() coordination.Capabilities { return c.c.Capabilities() }
+
+// lead runs a term on the chain with one registered broker.
+func lead(t *testing.T, fates ...fate) (*Loop, *chainOf, *cluster.Current) {
+	t.Helper()
+	c := &chainOf{current: cluster.NewCurrent(), view: cluster.Empty(), done: make(chan struct{})}
+	if _, err := c.commit(nil); err != nil { // the claim
+		t.Fatal(err)
+	}
+	l := New(Config{ID: 1, Coordinator: coordinator{c: c}, Current: c.current, Log: slog.New(slog.NewTextHandler(t.Output(), nil)), RebalanceDelay: -1})
+	e := cluster.Endpoint{Host: "b", Port: 1}
+	l.registrations([]coordination.Registered{{Registration: coordination.Registration{
+		ID: 1, DirectoryUUID: "d", Incarnation: "i", Attributes: cluster.Attributes{Client: e, Peer: e}.Encode(),
+	}}})
+	c.fates = fates
+	ctx, cancel := context.WithCancel(t.Context())
+	ended := make(chan error, 1)
+	go func() { ended <- l.serve(ctx, c) }()
+	t.Cleanup(func() {
+		cancel()
+		if err := <-ended; err != nil {
+			t.Errorf("serve = %v", err)
+		}
+	})
+	wait, stop := context.WithTimeout(t.Context(), 20*time.Second)
+	defer stop()
+	if _, err := c.current.Wait(wait, func(v *cluster.View) bool { return v.Live(1) }); err != nil {
+		t.Fatal(err)
+	}
+	return l, c, c.current
+}
+
+func TestRegistrationsAreRetried(t *testing.T) {
+	unavailable := fate{err: coordination.ErrUnavailable}
+	_, _, current := lead(t, unavailable, unavailable)
+	if b := current.View().Brokers[1]; b.Epoch != 2 {
+		t.Errorf("broker epoch = %d, want that of commit 2", b.Epoch)
+	}
+}
+
+// A commit whose answer is lost is neither success nor failure for the requester, and the next decision is made on what it came to.
+func TestUnknownOutcome(t *testing.T) {
+	unknown := fmt.Errorf("lost: %w", coordination.ErrOutcomeUnknown)
+	for name, test := range map[string]struct {
+		fates []fate
+		want  error // of the request that follows
+	}{
+		"applied":          {[]fate{{true, unknown}}, controller.ErrTopicExists},
+		"not applied":      {[]fate{{false, unknown}}, nil},
+		"settles late":     {[]fate{{true, unknown}, {false, coordination.ErrUnavailable}, {false, unknown}}, controller.ErrTopicExists},
+		"second of two":    {[]fate{{true, nil}, {false, unknown}}, nil},
+		"service down":     {[]fate{{false, coordination.ErrUnavailable}}, nil},
+		"down in the mids": {[]fate{{true, nil}, {false, coordination.ErrUnavailable}}, nil},
+	} {
+		t.Run(name, func(t *testing.T) {
+			l, c, current := lead(t)
+			submit := func() error {
+				_, err := l.Submit(t.Context(), controller.CreateTopic{Name: "t", ID: [16]byte{1}, Partitions: 100, ReplicationFactor: 1, MaxPartitions: 100})
+				return err
+			}
+			if name == "applied" || name == "settles late" { // one chunk
+				submit = func() error {
+					_, err := l.Submit(t.Context(), controller.CreateTopic{Name: "t", ID: [16]byte{1}, Partitions: 1, ReplicationFactor: 1, MaxPartitions: 100})
+					return err
+				}
+			}
+			c.fates = test.fates
+			err := submit()
+			if !errors.Is(err, ErrUnsettled) && !errors.Is(err, coordination.ErrUnavailable) {
+				t.Fatalf("Submit = %v, want ErrUnsettled or ErrUnavailable", err)
+			}
+			deadline := time.Now().Add(20 * time.Second)
+			for err = submit(); errors.Is(err, coordination.ErrUnavailable) || errors.Is(err, ErrUnsettled); err = submit() {
+				if time.Now().After(deadline) {
+					t.Fatal(err)
+				}
+				time.Sleep(time.Millisecond)
+			}
+			if !errors.Is(err, test.want) {
+				t.Errorf("the request again = %v, want %v", err, test.want)
+			}
+			if v := current.View(); v.Topics["t"] == nil {
+				t.Errorf("no topic at the end; records %v", v.Keys())
+			}
+		})
+	}
+}
