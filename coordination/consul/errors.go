@@ -1,0 +1,76 @@
+package consul
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/http"
+	"strings"
+
+	"github.com/regency-project/regency/coordination"
+)
+
+// requestError is a request that failed, with what decides whether it can have been applied.
+type requestError struct {
+	agent  string
+	status int  // of the answer; 0: none came
+	sent   bool // a connection was had, so bytes may have left
+	err    error
+}
+
+func (e *requestError) Error() string { return fmt.Sprintf("agent %s: %v", e.agent, e.err) }
+func (e *requestError) Unwrap() error { return e.err }
+
+// says is true if the answer's text contains part: the service gives one status, 500, to most of what can happen.
+func (e *requestError) says(part string) bool {
+	return e.status != 0 && strings.Contains(e.err.Error(), part)
+}
+
+// harmless: the request certainly changed nothing.
+func (e *requestError) harmless() bool {
+	switch {
+	case e.status == 0:
+		return !e.sent
+	case e.status >= 400 && e.status < 500: // refused, rate limits (429) included
+		return true
+	default:
+		// What the agent says when it found nobody to forward the request to. A leader that lost its office while the request was in its
+		// hands says something else.
+		return e.says("No cluster leader")
+	}
+}
+
+// translate turns the error of a read, or of any request that is harmless to repeat, into one of package coordination.
+func translate(verb string, err error) error {
+	var r *requestError
+	switch {
+	case err == nil:
+		return nil
+	case errors.As(err, &r) && r.status == http.StatusForbidden:
+		return fmt.Errorf("%s: %w: the service refused our token (see token_file, and the rights that it needs): %w", verb, coordination.ErrUnavailable, err)
+	case errors.Is(err, coordination.ErrClosed):
+		return fmt.Errorf("%s: %w", verb, err)
+	default:
+		return fmt.Errorf("%s: %w: %w", verb, coordination.ErrUnavailable, err)
+	}
+}
+
+// translateWrite turns the error of a write into one of package coordination.
+func translateWrite(verb string, err error) error {
+	var r *requestError
+	switch {
+	case err == nil:
+		return nil
+	case errors.As(err, &r) && r.status == http.StatusRequestEntityTooLarge:
+		return fmt.Errorf("%s: %w: %w", verb, coordination.ErrTooLarge, err)
+	case errors.As(err, &r) && !r.harmless():
+		return fmt.Errorf("%s: %w: %w", verb, coordination.ErrOutcomeUnknown, err)
+	default:
+		return translate(verb, err)
+	}
+}
+
+// ended is the error of an operation whose context ended.
+func ended(ctx context.Context) error {
+	return context.Cause(ctx)
+}

@@ -1,0 +1,177 @@
+package consul
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/hashicorp/consul/api"
+
+	"github.com/regency-project/regency/coordination"
+	"github.com/regency-project/regency/coordination/backend"
+)
+
+// Session implements backend.Session.
+type Session struct {
+	store *Store
+	id    string
+
+	lost     chan struct{}
+	lostOnce sync.Once
+	closed   chan struct{}
+	endOnce  sync.Once
+}
+
+const (
+	// openPause is between attempts to open a session while the service does not answer.
+	openPause = 50 * time.Millisecond
+	// nodeAddress is what the catalog shows for our node, which has no address: one reserved for documentation (RFC 5737).
+	nodeAddress = "192.0.2.1"
+)
+
+// node is the name of the catalog node of the cluster.
+func (s *Store) node() string { return "regency-" + strings.ReplaceAll(s.cfg.Prefix, "/", "-") }
+
+// OpenSession implements backend.Store. A session whose creation was not answered ends by its TTL.
+func (s *Store) OpenSession(ctx context.Context) (backend.Session, error) {
+	for {
+		session, err := s.openOnce(ctx)
+		if err == nil {
+			return session, nil
+		}
+		// Refused: wrong in itself, so trying again changes nothing.
+		if r := (*requestError)(nil); errors.As(err, &r) && (r.says("Invalid Session TTL") || r.status >= 400 && r.status < 429) {
+			return nil, translate("open session", err)
+		}
+		if errors.Is(err, coordination.ErrClosed) {
+			return nil, translate("open session", err)
+		}
+		s.logger.Debug("session not opened yet", "error", err)
+		select {
+		case <-ctx.Done():
+			return nil, fmt.Errorf("%w: %w", translate("open session", err), ended(ctx))
+		case <-time.After(openPause):
+		}
+	}
+}
+
+func (s *Store) openOnce(ctx context.Context) (*Session, error) {
+	err := s.agents.repeat(ctx, s.cfg.Request, func(ctx context.Context, c *api.Client) error {
+		_, err := c.Catalog().Register(&api.CatalogRegistration{
+			Node: s.node(), Address: nodeAddress, NodeMeta: map[string]string{"external-node": "true"},
+		}, (&api.WriteOptions{}).WithContext(ctx))
+		return err
+	})
+	if err != nil {
+		return nil, err
+	}
+	session := &Session{store: s, lost: make(chan struct{}), closed: make(chan struct{})}
+	err = s.agents.once(ctx, s.cfg.Request, func(ctx context.Context, c *api.Client) (err error) {
+		session.id, _, err = c.Session().CreateNoChecks(&api.SessionEntry{
+			Name: "regency", Node: s.node(), TTL: s.cfg.Session.String(), Behavior: api.SessionBehaviorDelete, LockDelay: s.cfg.LockDelay,
+		}, (&api.WriteOptions{}).WithContext(ctx))
+		return err
+	})
+	if err != nil {
+		return nil, err
+	}
+	// The lock may be taken again by the same session, so this can be repeated.
+	err = s.agents.repeat(ctx, s.cfg.Request, func(ctx context.Context, c *api.Client) error {
+		ops := api.TxnOps{{KV: &api.KVTxnOp{Verb: api.KVLock, Key: session.proofKey(), Session: session.id}}}
+		ok, resp, _, err := c.Txn().Txn(ops, (&api.QueryOptions{}).WithContext(ctx))
+		if err == nil && !ok {
+			err = errors.New(whats(resp.Errors))
+		}
+		return err
+	})
+	if err != nil {
+		return nil, err
+	}
+	return session, nil
+}
+
+// proofKey is locked by the session as long as it lives.
+func (s *Session) proofKey() string { return s.store.key(sessionDir + "/" + s.id) }
+
+// ID implements backend.Session.
+func (s *Session) ID() string { return s.id }
+
+// Timeout implements backend.Session: the TTL. The service waits for twice as long.
+func (s *Session) Timeout() time.Duration { return s.store.cfg.Session }
+
+// Expired implements backend.Session.
+func (s *Session) Expired() <-chan struct{} { return s.lost }
+
+func (s *Session) lose() { s.lostOnce.Do(func() { close(s.lost) }) }
+
+func (s *Session) alive() error {
+	select {
+	case <-s.lost:
+		return fmt.Errorf("session %s: %w", s.id, coordination.ErrSessionLost)
+	default:
+	}
+	select {
+	case <-s.closed:
+		return fmt.Errorf("session %s: %w", s.id, coordination.ErrClosed)
+	default:
+		return nil
+	}
+}
+
+// Renew implements backend.Session. The deadline is explained in the package comment; a fiftieth is kept off it for clocks that run at different speeds.
+func (s *Session) Renew(ctx context.Context) (time.Time, error) {
+	if err := s.alive(); err != nil {
+		return time.Time{}, err
+	}
+	verb := "renew session " + s.id
+	var sent time.Time
+	var found bool
+	err := s.store.agents.repeat(ctx, s.store.cfg.Request, func(ctx context.Context, c *api.Client) error {
+		sent = time.Now()
+		entry, _, err := c.Session().Renew(s.id, (&api.WriteOptions{}).WithContext(ctx))
+		found = entry != nil
+		return err
+	})
+	if err == nil && !found {
+		err = s.confirmLoss(ctx)
+	}
+	if errors.Is(err, coordination.ErrSessionLost) {
+		return time.Time{}, err
+	}
+	if err != nil {
+		return time.Time{}, translate(verb, err)
+	}
+	ttl := s.Timeout()
+	return sent.Add(ttl - ttl/50), nil
+}
+
+// confirmLoss asks again, consistently: a deposed leader does not know of a session that was made after it.
+func (s *Session) confirmLoss(ctx context.Context) error {
+	var found bool
+	err := s.store.agents.repeat(ctx, s.store.cfg.Request, func(ctx context.Context, c *api.Client) error {
+		entry, _, err := c.Session().Info(s.id, (&api.QueryOptions{RequireConsistent: true}).WithContext(ctx))
+		found = entry != nil
+		return err
+	})
+	switch {
+	case err != nil:
+		return err
+	case found:
+		return errors.New("the agent did not know of the session yet")
+	}
+	s.lose()
+	return fmt.Errorf("session %s: the service has no such session: %w", s.id, coordination.ErrSessionLost)
+}
+
+// Close implements backend.Session. Destroying is harmless to repeat, and an answer means that it is done, with the keys.
+func (s *Session) Close(ctx context.Context) error {
+	s.endOnce.Do(func() { close(s.closed) })
+	err := s.store.agents.repeat(ctx, s.store.cfg.Request, func(ctx context.Context, c *api.Client) error {
+		_, err := c.Session().Destroy(s.id, (&api.WriteOptions{}).WithContext(ctx))
+		return err
+	})
+	return translateWrite("close session "+s.id, err)
+}
