@@ -2,6 +2,7 @@ package api
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"time"
 
@@ -63,19 +64,22 @@ func (f *fetching) open(brokerEpoch int64, now time.Time) {
 	for i := range f.r.Topics {
 		t := &f.r.Topics[i]
 		for k := range t.Partitions {
-			it := fetchItem{req: &t.Partitions[k]}
+			it := fetchItem{req: &t.Partitions[k], read: partition.ReadResult{Start: -1, HighWatermark: -1, Next: t.Partitions[k].FetchOffset}}
 			if f.r.Version >= fetchTopicIDVersion {
 				it.p, it.err = f.b.replicaByID(t.TopicID, it.req.Partition)
 			} else {
 				it.p, it.err = f.b.replica(t.Topic, it.req.Partition)
 			}
-			it.read.Next = it.req.FetchOffset
 			if it.err == nil && f.replica != noReplica {
 				it.read.Diverging, it.err = it.p.Follow(partition.FollowerFetch{
 					Replica: f.replica, BrokerEpoch: brokerEpoch, CurrentLeaderEpoch: it.req.CurrentLeaderEpoch,
 					Offset: it.req.FetchOffset, LastFetchedEpoch: it.req.LastFetchedEpoch, Now: now,
 				})
-				it.read.Start, it.read.HighWatermark = -1, -1
+				if errors.Is(it.err, partition.ErrOffsetOutOfRange) {
+					if info, err := it.p.Leader(); err == nil {
+						it.read.Start = info.Start // where a follower that fell behind retention starts over
+					}
+				}
 			}
 			f.items = append(f.items, it)
 		}
@@ -177,9 +181,6 @@ func (f *fetching) answerItem(it *fetchItem) kmsg.FetchResponseTopicPartition {
 	if it.err != nil {
 		rp.ErrorCode = f.b.partitionCode(it.err)
 		rp.HighWatermark, rp.LastStableOffset = -1, -1
-		if rp.LogStartOffset = it.read.Start; it.p == nil {
-			rp.LogStartOffset = -1
-		}
 		return rp
 	}
 	if d := it.read.Diverging; d != nil {
