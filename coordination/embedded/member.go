@@ -133,6 +133,8 @@ func (m *member) close() error {
 	for _, s := range serving {
 		s.Stop()
 	}
+	// Close alone would wait for ever for the client listeners of a member that never had a quorum.
+	m.server.Server.HardStop()
 	m.server.Close()
 	<-m.done
 	return nil

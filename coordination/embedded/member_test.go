@@ -1,0 +1,214 @@
+package embedded_test
+
+import (
+	"bytes"
+	"context"
+	"crypto/ecdsa"
+	"crypto/elliptic"
+	"crypto/rand"
+	"crypto/x509"
+	"crypto/x509/pkix"
+	"encoding/pem"
+	"errors"
+	"log/slog"
+	"math/big"
+	"net"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/regency-project/regency/coordination"
+	"github.com/regency-project/regency/coordination/embedded"
+	"github.com/regency-project/regency/coordination/etcd"
+	"github.com/regency-project/regency/coordination/process"
+)
+
+// configs are n members on free ports, each with a directory.
+func configs(t *testing.T, n int) []embedded.Config {
+	t.Helper()
+	ports, err := process.FreePorts(2 * n)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := process.ReleasePorts(ports); err != nil {
+			t.Error(err)
+		}
+	})
+	var peers []embedded.Peer
+	for i := range n {
+		peers = append(peers, embedded.Peer{ID: int32(i + 1), Host: "127.0.0.1", PeerPort: ports[2*i], ClientPort: ports[2*i+1]})
+	}
+	all := make([]embedded.Config, n)
+	for i := range all {
+		all[i] = embedded.Config{ID: int32(i + 1), DataDir: t.TempDir(), Peers: peers, Heartbeat: 20 * time.Millisecond, Election: 200 * time.Millisecond, SessionTimeout: time.Second}
+	}
+	return all
+}
+
+func testContext(t *testing.T) context.Context {
+	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
+	t.Cleanup(cancel)
+	return ctx
+}
+
+func mustOpen(ctx context.Context, t *testing.T, cfg embedded.Config) coordination.Coordinator {
+	t.Helper()
+	co, err := embedded.Open(ctx, cfg, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return co
+}
+
+func bootstrap(ctx context.Context, t *testing.T, co coordination.Coordinator) (coordination.Session, coordination.Status) {
+	t.Helper()
+	s, err := co.OpenSession(ctx, coordination.SessionOptions{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	st, err := s.Bootstrap(ctx)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return s, st
+}
+
+// TestRestart: the same directory brings the same store back; Close is quick although another broker's watch is open.
+func TestRestart(t *testing.T) {
+	ctx := testContext(t)
+	cfg := configs(t, 1)[0]
+	co := mustOpen(ctx, t, cfg)
+	_, want := bootstrap(ctx, t, co)
+
+	client := cfg
+	client.ID = 7
+	other := mustOpen(ctx, t, client)
+	var wg sync.WaitGroup
+	watching := make(chan struct{})
+	var once sync.Once
+	wg.Go(func() {
+		_ = other.Watch(ctx, func(coordination.Event) { once.Do(func() { close(watching) }) })
+	})
+	<-watching
+	began := time.Now()
+	if err := co.Close(); err != nil {
+		t.Errorf("Close() = %v", err)
+	}
+	if took := time.Since(began); took > 4*time.Second {
+		t.Errorf("Close() with another broker's watch open took %v", took)
+	}
+	co = mustOpen(ctx, t, cfg)
+	defer co.Close()
+	if got, err := co.Status(ctx); err != nil || got != want {
+		t.Errorf("Status() after a restart = %+v, %v, want %+v", got, err, want)
+	}
+	if err := other.Close(); err != nil {
+		t.Error(err)
+	}
+	wg.Wait()
+}
+
+func TestPortInUse(t *testing.T) {
+	cfg := configs(t, 1)[0]
+	l, err := net.Listen("tcp", net.JoinHostPort("127.0.0.1", "0"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	cfg.Peers[0].ClientPort = l.Addr().(*net.TCPAddr).Port
+	_, err = embedded.Open(testContext(t), cfg, nil)
+	if err == nil || !strings.Contains(err.Error(), "member 1") || !strings.Contains(err.Error(), l.Addr().String()) || !strings.Contains(err.Error(), "another process has the port") {
+		t.Errorf("Open() with a port in use = %v, want the member, the address and the remedy", err)
+	}
+}
+
+// TestNoQuorum: one of three waits, says for whom, and gives up with its context.
+func TestNoQuorum(t *testing.T) {
+	cfg := configs(t, 3)
+	ctx, cancel := context.WithTimeout(context.Background(), 3*time.Second)
+	defer cancel()
+	var log bytes.Buffer
+	_, err := embedded.Open(ctx, cfg[0], slog.New(slog.NewTextHandler(&log, nil)))
+	if !errors.Is(err, context.DeadlineExceeded) || !errors.Is(err, coordination.ErrUnavailable) {
+		t.Errorf("Open() without a quorum = %v, want the context's end and ErrUnavailable", err)
+	}
+	for _, p := range cfg[0].Peers[1:] {
+		address := net.JoinHostPort(p.Host, strconv.Itoa(p.PeerPort))
+		if err == nil || !strings.Contains(err.Error(), address) {
+			t.Errorf("Open() without a quorum = %v, want %s named", err, address)
+		}
+		if !strings.Contains(log.String(), "waiting for a quorum") || !strings.Contains(log.String(), address) {
+			t.Errorf("log = %s, want a line that waits for %s", log.String(), address)
+		}
+	}
+}
+
+// TestTLS: three members and a client that all present certificates; without one nobody gets in.
+func TestTLS(t *testing.T) {
+	ctx := testContext(t)
+	files := selfSigned(t)
+	cfg := configs(t, 3)
+	var wg sync.WaitGroup
+	for _, c := range cfg {
+		c.TLS = files
+		wg.Go(func() {
+			co, err := embedded.Open(ctx, c, nil)
+			if err != nil {
+				t.Errorf("Open() of %d = %v", c.ID, err)
+				return
+			}
+			t.Cleanup(func() { _ = co.Close() })
+		})
+	}
+	wg.Wait()
+	if t.Failed() {
+		return
+	}
+	client := cfg[0]
+	client.ID, client.TLS = 9, files
+	co := mustOpen(ctx, t, client)
+	defer co.Close()
+	bootstrap(ctx, t, co)
+
+	client.TLS = etcd.TLSFiles{CA: files.CA}
+	short, cancel := context.WithTimeout(ctx, 2*time.Second)
+	defer cancel()
+	if _, err := embedded.Open(short, client, nil); err == nil {
+		t.Error("Open() without a certificate succeeded")
+	}
+}
+
+// selfSigned is one certificate that is its own authority.
+func selfSigned(t *testing.T) etcd.TLSFiles {
+	t.Helper()
+	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	if err != nil {
+		t.Fatal(err)
+	}
+	template := &x509.Certificate{
+		SerialNumber: big.NewInt(1), Subject: pkix.Name{CommonName: "test"}, IPAddresses: []net.IP{net.IPv4(127, 0, 0, 1)},
+		NotBefore: time.Now().Add(-time.Hour), NotAfter: time.Now().Add(time.Hour), IsCA: true, BasicConstraintsValid: true,
+		KeyUsage: x509.KeyUsageDigitalSignature | x509.KeyUsageCertSign, ExtKeyUsage: []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth, x509.ExtKeyUsageClientAuth},
+	}
+	cert, err := x509.CreateCertificate(rand.Reader, template, template, &key.PublicKey, key)
+	if err != nil {
+		t.Fatal(err)
+	}
+	private, err := x509.MarshalPKCS8PrivateKey(key)
+	if err != nil {
+		t.Fatal(err)
+	}
+	dir := t.TempDir()
+	files := etcd.TLSFiles{CA: filepath.Join(dir, "cert.pem"), Cert: filepath.Join(dir, "cert.pem"), Key: filepath.Join(dir, "key.pem")}
+	for path, block := range map[string]*pem.Block{files.Cert: {Type: "CERTIFICATE", Bytes: cert}, files.Key: {Type: "PRIVATE KEY", Bytes: private}} {
+		if err := os.WriteFile(path, pem.EncodeToMemory(block), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	return files
+}
