@@ -10,6 +10,7 @@ import (
 
 	"github.com/regency-project/regency/broker/cluster"
 	"github.com/regency-project/regency/broker/controller"
+	"github.com/regency-project/regency/coordination"
 	"github.com/twmb/franz-go/pkg/kmsg"
 )
 
@@ -218,7 +219,7 @@ func (r *refusal) Error() string { return r.err.Error() }
 func (r *refusal) Unwrap() error { return r.err }
 
 func (r *refusal) retriable() bool {
-	return errors.Is(r.err, ErrNotController) || errors.Is(r.err, ErrBusy) || errors.Is(r.err, ErrUnsettled)
+	return errors.Is(r.err, ErrNotController) || errors.Is(r.err, coordination.ErrUnavailable) || errors.Is(r.err, ErrUnsettled)
 }
 
 func (c *Client) try(ctx context.Context, v *cluster.View, req kmsg.Request) (kmsg.Response, error) {

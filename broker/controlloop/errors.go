@@ -25,8 +25,9 @@ var codes = []struct {
 }{
 	{ErrNotController, kerr.NotController.Code},
 	{ErrUnsettled, kerr.RequestTimedOut.Code},
-	{ErrBusy, kerr.RequestTimedOut.Code},
-	{coordination.ErrUnavailable, kerr.RequestTimedOut.Code},
+	// Nothing was done, and a retry may help: Kafka has no code of its own for that, and clients retry this one.
+	{coordination.ErrUnavailable, kerr.CoordinatorNotAvailable.Code},
+	{ErrBusy, kerr.CoordinatorNotAvailable.Code},
 	{coordination.ErrTooLarge, kerr.PolicyViolation.Code},
 	{controller.ErrTopicExists, kerr.TopicAlreadyExists.Code},
 	{controller.ErrUnknownTopic, kerr.UnknownTopicOrPartition.Code},

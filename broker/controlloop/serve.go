@@ -5,10 +5,12 @@ import (
 	"errors"
 	"fmt"
 	"math/rand/v2"
+	"slices"
 
 	"github.com/google/uuid"
 	"github.com/regency-project/regency/broker/cluster"
 	"github.com/regency-project/regency/broker/controller"
+	"github.com/regency-project/regency/coordination"
 	"github.com/twmb/franz-go/pkg/kerr"
 	"github.com/twmb/franz-go/pkg/kmsg"
 )
@@ -202,7 +204,7 @@ func (c *Client) allocateProducerIDs(ctx context.Context, req *kmsg.AllocateProd
 	return resp
 }
 
-// wholeCode is a code that concerns the whole request, or that every part of it has in common and that a retry elsewhere may cure.
+// wholeCode is a code that concerns the whole request, or that all its parts have in common and that says that nothing was done and a retry may help.
 func wholeCode(resp kmsg.Response) int16 {
 	switch r := resp.(type) {
 	case *kmsg.AlterPartitionResponse:
@@ -227,12 +229,10 @@ func wholeCode(resp kmsg.Response) int16 {
 			codes = append(codes, t.ErrorCode)
 		}
 	}
-	for _, code := range codes {
-		if code != codeOf(ErrNotController) {
-			return 0
-		}
+	if len(codes) == 0 || slices.ContainsFunc(codes, func(c int16) bool { return c != codes[0] }) {
+		return 0
 	}
-	if len(codes) == 0 {
+	if codes[0] != codeOf(ErrNotController) && codes[0] != codeOf(coordination.ErrUnavailable) {
 		return 0
 	}
 	return codes[0]
