@@ -38,10 +38,8 @@ func (p *Pending) Wait() error {
 		}
 		// A failed write of the log is hidden from Pebble (walFS), so this is where
 		// it is seen: it was recorded before the wait could end.
+		// The Pebble batch is not closed, as that would reuse its bytes: see tail.go.
 		p.err = p.store.failure.get()
-		if p.err == nil {
-			p.err = p.batch.Close()
-		}
 		p.batch = nil
 	})
 	return p.err
@@ -58,6 +56,7 @@ type appender struct {
 	st        state
 	epochs    []epochStart
 	producers map[int64]ProducerState // those that changed
+	tail      []tailEntry
 	appended  Appended
 }
 
@@ -144,6 +143,7 @@ func (a *appender) add(b record.Batch, base int64, epoch int32, now int64) error
 	putOffsetKey(op.Key, a.log.id, kindBatch, last)
 	copy(op.Value, b)
 	record.Batch(op.Value).Patch(base, epoch)
+	a.tail = append(a.tail, tailEntry{base: base, last: last, batch: op.Value})
 	if err := op.Finish(); err != nil {
 		return err
 	}
@@ -194,11 +194,19 @@ func (a *appender) commit() error {
 	for pid, p := range a.producers {
 		a.batch.Set(offsetKey(l.id, kindProducer, pid), p.encode(buf[:0]), nil)
 	}
-	a.st.highWatermark = l.HighWatermark()
+	now := l.snapshot()
+	before := now.endPos
+	a.st.highWatermark = now.highWatermark
 	a.batch.Set(prefixKey(l.id, kindState), a.st.encode(), nil)
 	if err := l.store.db.ApplyNoSyncWait(a.batch, pebble.Sync); err != nil {
 		return err
 	}
+	l.keepTail(a.tail, a.st.endPos-before+appendOverhead)
+	l.publishAppend(a)
+	return l.store.failure.get()
+}
+
+func (l *Log) publishAppend(a *appender) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.persistedHW = a.st.highWatermark
@@ -207,7 +215,6 @@ func (a *appender) commit() error {
 	for pid, p := range a.producers {
 		l.mu.producers[pid] = p
 	}
-	return l.store.failure.get()
 }
 
 // startEpoch records that epoch starts at base. Epochs that start there or later

@@ -35,6 +35,8 @@ type Log struct {
 		state     state
 		epochs    []epochStart // ascending in both fields; replaced, never modified
 		producers map[int64]ProducerState
+		tail      []tailEntry // the newest batches, up to end; see tail.go
+		tailCut   int         // entries cut off in front of tail, still in its array
 	}
 }
 
@@ -117,7 +119,8 @@ func (l *Log) snapshot() state {
 	return l.mu.state
 }
 
-// publish makes a committed change visible.
+// publish makes a committed change other than an append visible. The tail may hold
+// what was truncated, or lie below the new start; it goes.
 func (l *Log) publish(st state, epochs []epochStart, producers map[int64]ProducerState) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -125,6 +128,7 @@ func (l *Log) publish(st state, epochs []epochStart, producers map[int64]Produce
 	// The high watermark may have been set while the commit was on its way.
 	st.highWatermark = min(max(l.mu.state.highWatermark, st.start), st.end)
 	l.mu.state, l.mu.epochs = st, epochs
+	l.mu.tail, l.mu.tailCut = nil, 0
 	if producers != nil {
 		l.mu.producers = producers
 	}

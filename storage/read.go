@@ -28,6 +28,10 @@ func (l *Log) Read(from int64, maxBytes int, below int64) (Chunk, error) {
 		if from >= below {
 			return nil
 		}
+		if c, ok := l.readTail(from, maxBytes, below); ok {
+			chunk = c
+			return nil
+		}
 		return l.scan(from, below, func(b record.Batch) (bool, error) {
 			if chunk.Bytes != nil && len(chunk.Bytes)+len(b) > maxBytes {
 				return false, nil

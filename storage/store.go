@@ -28,6 +28,7 @@ type Store struct {
 	failure  *failure
 	progress *atomic.Int64
 	reclaim  *reclaimer
+	tails    tailBudget
 
 	stop context.CancelFunc
 	work sync.WaitGroup // the goroutines of run
@@ -103,6 +104,7 @@ func openLocked(o Options, lock *pebble.Lock) (*Store, error) {
 		dir: o.Dir, files: o.FS, lock: lock, log: o.Logger, meta: m,
 		progress: new(atomic.Int64),
 		reclaim:  newReclaimer(),
+		tails:    tailBudget{limit: o.MemoryBudget / 8},
 	}
 	s.failure = &failure{report: func(err error) {
 		o.Logger.Error("storage failed, nothing more is acknowledged", "dir", o.Dir, "error", err)

@@ -1,0 +1,109 @@
+package storage
+
+import (
+	"slices"
+	"sort"
+	"sync"
+
+	"github.com/regency-project/regency/storage/record"
+)
+
+// Readers at the end of a log, followers and most consumers, are served from the
+// appends still in memory, without an iterator over Pebble. The bytes are those of
+// the Pebble batch, which is left to the garbage collector instead of Pebble's
+// pool, so that nothing is copied to keep them.
+
+// tailEntry is a batch kept in memory; its bytes never change.
+type tailEntry struct {
+	seq        uint64 // of the append
+	base, last int64
+	batch      record.Batch
+}
+
+// tailBudget bounds what the tails of all logs hold, first in, first out.
+type tailBudget struct {
+	limit int64
+	mu    struct {
+		sync.Mutex
+		seq   uint64
+		bytes int64
+		queue []tailAppend // oldest first
+	}
+}
+
+// tailAppend is one append in the budget: it accounts for the entries of log up to seq.
+type tailAppend struct {
+	log  *Log
+	seq  uint64
+	size int64
+}
+
+// admit enters an append of size bytes and returns its number, and the appends
+// that must leave for it.
+func (t *tailBudget) admit(l *Log, size int64) (seq uint64, leave []tailAppend) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.mu.seq++
+	t.mu.bytes += size
+	t.mu.queue = append(t.mu.queue, tailAppend{l, t.mu.seq, size})
+	n := 0
+	for ; t.mu.bytes > t.limit; n++ {
+		t.mu.bytes -= t.mu.queue[n].size
+	}
+	leave = append(leave, t.mu.queue[:n]...)
+	clear(t.mu.queue[:n]) // let go of deleted logs
+	t.mu.queue = t.mu.queue[n:]
+	return t.mu.seq, leave
+}
+
+// keepTail adds an append to the tail. The caller holds write, so that the tail
+// has the log's order.
+func (l *Log) keepTail(entries []tailEntry, size int64) {
+	seq, leave := l.store.tails.admit(l, size)
+	for i := range entries {
+		entries[i].seq = seq
+	}
+	l.mu.Lock()
+	l.mu.tail = append(l.mu.tail, entries...)
+	l.mu.Unlock()
+	for _, a := range leave { // one lock at a time: two logs may evict each other's
+		a.log.dropTail(a.seq)
+	}
+}
+
+// dropTail forgets the entries of appends up to seq. A reader may hold the slice,
+// so entries are never overwritten; what was cut off stays in memory until the rest
+// moves, which happens when the rest is the smaller part.
+func (l *Log) dropTail(seq uint64) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	n := sort.Search(len(l.mu.tail), func(i int) bool { return l.mu.tail[i].seq > seq })
+	l.mu.tail = l.mu.tail[n:]
+	if l.mu.tailCut += n; l.mu.tailCut >= len(l.mu.tail) {
+		l.mu.tail, l.mu.tailCut = slices.Clone(l.mu.tail), 0
+	}
+}
+
+// readTail is Read for an offset that the tail covers; false if it does not.
+func (l *Log) readTail(from int64, maxBytes int, below int64) (Chunk, bool) {
+	l.mu.RLock()
+	tail := l.mu.tail
+	l.mu.RUnlock()
+	if len(tail) == 0 || from < tail[0].base {
+		return Chunk{}, false
+	}
+	tail = tail[sort.Search(len(tail), func(i int) bool { return tail[i].last >= from }):]
+	n, size := 0, 0
+	for n < len(tail) && tail[n].last < below && (n == 0 || size+len(tail[n].batch) <= maxBytes) {
+		size += len(tail[n].batch)
+		n++
+	}
+	if n == 0 {
+		return Chunk{Next: from}, true
+	}
+	chunk := Chunk{Bytes: make([]byte, 0, size), Next: tail[n-1].last + 1}
+	for _, e := range tail[:n] {
+		chunk.Bytes = append(chunk.Bytes, e.batch...)
+	}
+	return chunk, true
+}

@@ -1,0 +1,78 @@
+package storage
+
+import (
+	"bytes"
+	"testing"
+
+	"github.com/cockroachdb/pebble/v2/vfs"
+	"github.com/regency-project/regency/storage/record"
+)
+
+// TestTailAgreesWithDisk reads everything at every offset from memory and again
+// from Pebble.
+func TestTailAgreesWithDisk(t *testing.T) {
+	l := newTestLog(t)
+	for n := range 5 {
+		mustAppend(t, l, 0, batchOf(1+n, 100, 5), batchOf(2, 10, 5))
+	}
+	read := func() (chunks []Chunk) {
+		for from := range l.End() {
+			for _, maxBytes := range []int{1, 400, 1 << 20} {
+				c, err := l.Read(from, maxBytes, l.End()-1)
+				if err != nil {
+					t.Fatal(err)
+				}
+				chunks = append(chunks, c)
+			}
+		}
+		return chunks
+	}
+	if _, ok := l.readTail(0, 1, 1); !ok {
+		t.Fatal("what was just appended is not in memory")
+	}
+	fromMemory := read()
+	l.dropTail(1 << 60)
+	if _, ok := l.readTail(0, 1, 1); ok {
+		t.Fatal("the dropped tail is still in memory")
+	}
+	for i, disk := range read() {
+		if mem := fromMemory[i]; !bytes.Equal(mem.Bytes, disk.Bytes) || mem.Next != disk.Next {
+			t.Errorf("read %d: %d bytes and next %d from memory, %d and %d from disk", i, len(mem.Bytes), mem.Next, len(disk.Bytes), disk.Next)
+		}
+	}
+}
+
+// TestTailStaysInBudget checks that logs push each other's oldest batches out and
+// that every log can still be read.
+func TestTailStaysInBudget(t *testing.T) {
+	s := mustOpen(t, memOptions(vfs.NewMem()))
+	defer mustClose(t, s)
+	logs := []*Log{mustLog(t, s, 0), mustLog(t, s, 1)}
+	b := batchOf(1, 100_000, 0)
+	for i := range 100 {
+		mustAppend(t, logs[i%7%2], 0, b)
+	}
+	var held int64
+	for _, l := range logs {
+		for _, e := range l.mu.tail {
+			held += int64(len(e.batch))
+		}
+		c, err := l.Read(0, 1<<30, l.End())
+		if err != nil {
+			t.Fatal(err)
+		}
+		n := int64(0)
+		for b, err := range record.Batches(c.Bytes, record.CheckReplica) {
+			if err != nil || b.BaseOffset() != n {
+				t.Fatalf("batch at %d, %v; want offset %d", b.BaseOffset(), err, n)
+			}
+			n++
+		}
+		if n != l.End() {
+			t.Errorf("Read returns %d batches, want %d", n, l.End())
+		}
+	}
+	if held > s.tails.limit || held < s.tails.limit/2 {
+		t.Errorf("tails hold %d bytes, want at most %d and not much less", held, s.tails.limit)
+	}
+}
