@@ -25,8 +25,8 @@ const coordinationHelp = `where the cluster agrees, as a URL:
   memory:                              one broker, nothing outlives it (for trying out)`
 
 // backends opens a coordinator by the URL's scheme.
-var backends = map[string]func(context.Context, *url.URL, process, *slog.Logger) (coordination.Coordinator, error){
-	"embedded": func(ctx context.Context, u *url.URL, p process, log *slog.Logger) (coordination.Coordinator, error) {
+var backends = map[string]func(context.Context, *url.URL, hostBroker, *slog.Logger) (coordination.Coordinator, error){
+	"embedded": func(ctx context.Context, u *url.URL, p hostBroker, log *slog.Logger) (coordination.Coordinator, error) {
 		c, err := embedded.ParseURL(u)
 		if err != nil {
 			return nil, err
@@ -34,28 +34,28 @@ var backends = map[string]func(context.Context, *url.URL, process, *slog.Logger)
 		c.ID, c.DataDir = p.id, p.dir
 		return embedded.Open(ctx, c, log)
 	},
-	"etcd": func(ctx context.Context, u *url.URL, _ process, log *slog.Logger) (coordination.Coordinator, error) {
+	"etcd": func(ctx context.Context, u *url.URL, _ hostBroker, log *slog.Logger) (coordination.Coordinator, error) {
 		c, err := etcd.ParseURL(u)
 		if err != nil {
 			return nil, err
 		}
 		return etcd.Open(ctx, c, log)
 	},
-	"zookeeper": func(ctx context.Context, u *url.URL, _ process, log *slog.Logger) (coordination.Coordinator, error) {
+	"zookeeper": func(ctx context.Context, u *url.URL, _ hostBroker, log *slog.Logger) (coordination.Coordinator, error) {
 		c, err := zookeeper.ParseURL(u)
 		if err != nil {
 			return nil, err
 		}
 		return zookeeper.Open(ctx, c, log)
 	},
-	"consul": func(ctx context.Context, u *url.URL, _ process, log *slog.Logger) (coordination.Coordinator, error) {
+	"consul": func(ctx context.Context, u *url.URL, _ hostBroker, log *slog.Logger) (coordination.Coordinator, error) {
 		c, err := consul.ParseURL(u)
 		if err != nil {
 			return nil, err
 		}
 		return consul.Open(ctx, c, log)
 	},
-	"memory": func(_ context.Context, u *url.URL, _ process, log *slog.Logger) (coordination.Coordinator, error) {
+	"memory": func(_ context.Context, u *url.URL, _ hostBroker, log *slog.Logger) (coordination.Coordinator, error) {
 		if u.Host != "" || u.Path != "" || u.Opaque != "" || u.RawQuery != "" {
 			return nil, errors.New("memory: takes nothing after the colon: it is one process's own")
 		}
@@ -63,13 +63,13 @@ var backends = map[string]func(context.Context, *url.URL, process, *slog.Logger)
 	},
 }
 
-// process is what the embedded backend must know of the broker it lives in.
-type process struct {
+// hostBroker is what the embedded backend must know of the broker it lives in.
+type hostBroker struct {
 	id  int32
 	dir string
 }
 
-func openCoordination(ctx context.Context, raw string, p process, log *slog.Logger) (coordination.Coordinator, error) {
+func openCoordination(ctx context.Context, raw string, p hostBroker, log *slog.Logger) (coordination.Coordinator, error) {
 	if raw == "" {
 		return nil, errors.New("--coordination is empty; for one broker to try out: --coordination memory:")
 	}

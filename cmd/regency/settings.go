@@ -43,7 +43,7 @@ func applyFile(flags *pflag.FlagSet, path string) error {
 		return fmt.Errorf("--config: %w", err)
 	}
 	var values map[string]any
-	if err := yaml.NewDecoder(bytes.NewReader(raw), yaml.DisallowDuplicateKey()).Decode(&values); err != nil {
+	if err := yaml.NewDecoder(bytes.NewReader(raw)).Decode(&values); err != nil {
 		return fmt.Errorf("--config %s: %s", path, strings.TrimSpace(yaml.FormatError(err, false, true)))
 	}
 	var errs []error
