@@ -17,6 +17,8 @@ import (
 const (
 	// tryTimeout bounds one request to a controller that does not answer; it ends earlier when another one is seen.
 	tryTimeout = 3 * time.Second
+	// defaultTimeout bounds requests on topics that name no limit themselves.
+	defaultTimeout = 30 * time.Second
 	// clientPause is between tries while there is no controller; a newer view ends it.
 	clientPause = 20 * time.Millisecond
 	// visibleTimeout bounds the wait for our own view to show what the controller has done.
@@ -160,12 +162,12 @@ func (c *Client) await(ctx context.Context, ok func(*cluster.View) bool) {
 
 // forward is do within the requester's own time limit, at whose end every topic is answered as timed out.
 func (c *Client) forward(ctx context.Context, req kmsg.Request, timeoutMillis int32) (kmsg.Response, error) {
-	tctx := ctx
+	limit := defaultTimeout
 	if timeoutMillis > 0 {
-		var cancel context.CancelFunc
-		tctx, cancel = context.WithTimeout(ctx, time.Duration(timeoutMillis)*time.Millisecond)
-		defer cancel()
+		limit = time.Duration(timeoutMillis) * time.Millisecond
 	}
+	tctx, cancel := context.WithTimeout(ctx, limit)
+	defer cancel()
 	resp, err := c.do(tctx, req)
 	if err != nil && ctx.Err() == nil {
 		return refuseAll(req, err), nil
