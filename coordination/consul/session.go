@@ -42,12 +42,12 @@ func (s *Store) OpenSession(ctx context.Context) (backend.Session, error) {
 		if err == nil {
 			return session, nil
 		}
-		// Refused: wrong in itself, so trying again changes nothing.
-		if r := (*requestError)(nil); errors.As(err, &r) && (r.says("Invalid Session TTL") || r.status >= 400 && r.status < 429) {
-			return nil, translate("open session", err)
-		}
-		if errors.Is(err, coordination.ErrClosed) {
-			return nil, translate("open session", err)
+		var r *requestError
+		switch refused := errors.As(err, &r); {
+		case refused && r.says("Invalid Session TTL"):
+			return nil, fmt.Errorf("open session: %w (ask for a longer session=, or lower the servers' session_ttl_min)", translate("create", err))
+		case refused && r.status >= 400 && r.status < 429, errors.Is(err, coordination.ErrClosed):
+			return nil, translate("open session", err) // wrong in itself: trying again changes nothing
 		}
 		s.logger.Debug("session not opened yet", "error", err)
 		select {
