@@ -113,7 +113,7 @@ func (p *Prober) Run(ctx context.Context) error {
 // Status is a target's state as of its newest resolved probe.
 type Status struct {
 	Target    Target
-	Available bool // the newest probes are Successes in a row
+	Available bool // the newest probes are timeline.Successes in a row
 	Failed    bool // a probe has failed since the start
 	Probes    int64
 }

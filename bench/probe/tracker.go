@@ -4,9 +4,6 @@ import (
 	"github.com/regency-project/regency/bench/timeline"
 )
 
-// Successes is how many consecutive successes end an outage: one can be a leader's last breath.
-const Successes = 5
-
 // tracker turns the outcomes of one target's probes, which come in any order, into runs in the order of their intended times, and knows whether the
 // target is available now. One goroutine owns it.
 type tracker struct {
@@ -71,5 +68,5 @@ func (t *tracker) flush() {
 	t.run = timeline.ProbeRun{}
 }
 
-// available tells whether the newest probes are Successes in a row.
-func (t *tracker) available() bool { return t.streak >= Successes }
+// available tells whether the newest probes are enough successes in a row.
+func (t *tracker) available() bool { return t.streak >= timeline.Successes }

@@ -96,6 +96,9 @@ const (
 	StepRestarted = "restarted"
 )
 
+// Successes is how many consecutive probes must succeed to end an outage: one can be a leader's last breath.
+const Successes = 5
+
 // ProbeRun is a run of probes of one partition that all succeeded or all failed.
 type ProbeRun struct {
 	Trial     string `json:"trial"`
@@ -122,8 +125,9 @@ type LoadBin struct {
 	Max     float64 `json:"max_ms"`
 }
 
-// AckGap is a time without acknowledgement on a partition, between two acknowledgements, of at least the ledger's threshold.
+// AckGap is the longest time without an acknowledgement on a partition in a trial.
 type AckGap struct {
+	Trial     string `json:"trial"`
 	Client    string `json:"client"`
 	Topic     string `json:"topic"`
 	Partition int32  `json:"partition"`

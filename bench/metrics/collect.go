@@ -1,0 +1,235 @@
+package metrics
+
+import (
+	"fmt"
+	"slices"
+
+	"github.com/regency-project/regency/bench/timeline"
+)
+
+// raw is what the timeline holds of one trial.
+type raw struct {
+	start     timeline.TrialStarted
+	from, to  int64 // of the observation; to is 0 when it never ended
+	healed    int64
+	effect    int64 // fault took effect; 0: it did not
+	asked     int64
+	resumed   int64
+	restarted int64
+	victim    *timeline.Victim
+	before    *timeline.Roles
+	after     *timeline.Roles
+	runs      []timeline.ProbeRun
+	gaps      []timeline.AckGap
+	latency   []timeline.LoadLatency
+	delays    []timeline.Delay
+	round     *timeline.Round
+	invalid   []string
+	checks    Checks
+	violated  []Violation
+	zombie    *timeline.Zombie
+	block     *rawBlock
+}
+
+// rawBlock is what the timeline holds of one cluster's life.
+type rawBlock struct {
+	number  int
+	end     string // its error
+	brokers []timeline.Event
+	bins    []timeline.LoadBin
+	usage   []usageAt
+	trials  []*raw
+}
+
+type usageAt struct {
+	t int64
+	timeline.Usage
+}
+
+// collect sorts the events out by block and trial. Events come in the order of their time.
+func collect(events []timeline.Event) ([]*rawBlock, error) {
+	c := &collector{trials: make(map[string]*raw)}
+	for _, e := range events {
+		if err := c.add(e); err != nil {
+			return nil, fmt.Errorf("read the timeline: %w", err)
+		}
+	}
+	// A broker's clock is ours, but its events of a block can stand before the block's first line only by a defect.
+	return c.blocks, nil
+}
+
+type collector struct {
+	blocks []*rawBlock
+	trials map[string]*raw
+}
+
+func (c *collector) current() *rawBlock {
+	if len(c.blocks) == 0 {
+		return nil
+	}
+	return c.blocks[len(c.blocks)-1]
+}
+
+func (c *collector) add(e timeline.Event) error {
+	block := c.current()
+	if e.Name == timeline.NameBlockStarted {
+		var b timeline.BlockStarted
+		if err := e.Decode(&b); err != nil {
+			return err
+		}
+		c.blocks = append(c.blocks, &rawBlock{number: b.Block})
+		return nil
+	}
+	if block == nil {
+		return nil
+	}
+	if e.Broker != 0 {
+		block.brokers = append(block.brokers, e)
+		return nil
+	}
+	switch e.Name {
+	case timeline.NameTrialStarted:
+		r := &raw{from: e.T, block: block}
+		if err := e.Decode(&r.start); err != nil {
+			return err
+		}
+		c.trials[r.start.Trial] = r
+		block.trials = append(block.trials, r)
+		return nil
+	case timeline.NameBlockEnded:
+		var b timeline.BlockEnded
+		err := e.Decode(&b)
+		block.end = b.Error
+		return err
+	case timeline.NameLoadBin:
+		return appendTo(&block.bins, e)
+	case timeline.NameUsage:
+		u := usageAt{t: e.T}
+		err := e.Decode(&u.Usage)
+		block.usage = append(block.usage, u)
+		return err
+	}
+	if r := c.trials[e.Trial]; r != nil {
+		return r.add(e)
+	}
+	return nil
+}
+
+func appendTo[T any](list *[]T, e timeline.Event) error {
+	var v T
+	err := e.Decode(&v)
+	*list = append(*list, v)
+	return err
+}
+
+func (r *raw) add(e timeline.Event) error {
+	switch e.Name {
+	case timeline.NameTrialEnded:
+		r.to = e.T
+	case timeline.NameTrialHealed:
+		r.healed = e.T
+	case timeline.NameTrialInvalid:
+		var v timeline.TrialInvalid
+		err := e.Decode(&v)
+		r.invalid = append(r.invalid, v.Reason)
+		return err
+	case timeline.NameVictim:
+		r.victim = new(timeline.Victim)
+		return e.Decode(r.victim)
+	case timeline.NameRoles:
+		v := new(timeline.Roles)
+		err := e.Decode(v)
+		if v.When == "before" {
+			r.before = v
+		} else {
+			r.after = v
+		}
+		return err
+	case timeline.NameFault:
+		return r.fault(e)
+	case timeline.NameProbeRun:
+		return appendTo(&r.runs, e)
+	case timeline.NameAckGap:
+		return appendTo(&r.gaps, e)
+	case timeline.NameLoadLatency:
+		return appendTo(&r.latency, e)
+	case timeline.NameDelay:
+		return appendTo(&r.delays, e)
+	case timeline.NameRound:
+		r.round = new(timeline.Round)
+		return e.Decode(r.round)
+	case timeline.NameZombie:
+		r.zombie = new(timeline.Zombie)
+		return e.Decode(r.zombie)
+	case timeline.NameChecked:
+		return e.Decode(&r.checks)
+	case timeline.NameViolation:
+		var v timeline.Violation
+		err := e.Decode(&v)
+		r.violated = append(r.violated, Violation{Trial: v.Trial, Check: v.Check, Detail: v.Detail})
+		return err
+	}
+	return nil
+}
+
+func (r *raw) fault(e timeline.Event) error {
+	var f timeline.Fault
+	if err := e.Decode(&f); err != nil {
+		return err
+	}
+	switch f.Step {
+	case timeline.StepAsked:
+		r.asked = e.T
+	case timeline.StepEffect:
+		r.effect = e.T
+	case timeline.StepResumed:
+		r.resumed = e.T
+	case timeline.StepRestarted:
+		r.restarted = e.T
+	}
+	return nil
+}
+
+// end is when the observation ended, or the latest that is known.
+func (r *raw) end() int64 {
+	if r.to != 0 {
+		return r.to
+	}
+	last := r.from
+	for _, run := range r.runs {
+		last = max(last, run.To)
+	}
+	return last
+}
+
+// survivors returns the events of brokers other than the victim from the effect to the end of the observation, by name.
+func (r *raw) survivors(name string) []timeline.Event {
+	var list []timeline.Event
+	for _, e := range r.window(r.effect, r.end()) {
+		if e.Name == name && e.Broker != r.victim.Broker {
+			list = append(list, e)
+		}
+	}
+	return list
+}
+
+// window returns the brokers' events in [from, to].
+func (r *raw) window(from, to int64) []timeline.Event {
+	at := func(t int64) int {
+		i, _ := slices.BinarySearchFunc(r.block.brokers, t, func(e timeline.Event, t int64) int {
+			if e.T < t {
+				return -1
+			}
+			return 1
+		})
+		return i
+	}
+	lo, hi := at(from), at(to+1)
+	if hi < lo {
+		return nil
+	}
+	return r.block.brokers[lo:hi]
+}
+
+// since is t in milliseconds after the effect.
+func (r *raw) since(t int64) float64 { return float64(t-r.effect) / 1e6 }

@@ -1,0 +1,240 @@
+package metrics
+
+import (
+	"fmt"
+	"slices"
+
+	"github.com/regency-project/regency/bench/check"
+	"github.com/regency-project/regency/bench/scenario"
+	"github.com/regency-project/regency/bench/timeline"
+)
+
+// Compute makes every figure of a run from its manifest and its timeline.
+func Compute(m Manifest, events []timeline.Event) (Run, error) {
+	if m.Schema != Schema {
+		return Run{}, fmt.Errorf("compute metrics: the run has schema %d, this program knows %d", m.Schema, Schema)
+	}
+	blocks, err := collect(events)
+	if err != nil {
+		return Run{}, fmt.Errorf("compute metrics: %w", err)
+	}
+	if err := judge(blocks); err != nil {
+		return Run{}, fmt.Errorf("compute metrics: %w", err)
+	}
+	r := Run{
+		Schema: Schema, ID: m.ID, Started: m.Started, DurationS: m.DurationS, Seed: m.Seed, Command: m.Command, Revision: m.Revision,
+		Profiles: m.Profiles, Environment: m.Environment, Backends: []Backend{}, Scenarios: []Scenario{}, Cells: []Cell{}, Comparisons: []Comparison{},
+	}
+	r.reference(m)
+	r.columns(m)
+	r.rows(m)
+	r.cells(m, blocks)
+	r.compare()
+	r.verdict(blocks)
+	r.Limits = limits(m)
+	return r, nil
+}
+
+// Judge computes one trial from the events of its block so far, while the block still runs.
+func Judge(m Manifest, events []timeline.Event, trial string) (Trial, error) {
+	blocks, err := collect(events)
+	if err != nil {
+		return Trial{}, fmt.Errorf("judge %s: %w", trial, err)
+	}
+	for _, b := range blocks {
+		for _, t := range b.trials {
+			if t.start.Trial == trial {
+				s, ok := m.scenario(t.start.Scenario)
+				if !ok {
+					return Trial{}, fmt.Errorf("judge %s: unknown scenario %q", trial, t.start.Scenario)
+				}
+				return t.trial(s), nil
+			}
+		}
+	}
+	return Trial{}, fmt.Errorf("judge %s: no such trial in the timeline", trial)
+}
+
+// judge adds the violations that only the brokers' events of a whole block show, to the trial that ran then.
+func judge(blocks []*rawBlock) error {
+	for _, b := range blocks {
+		found, err := check.Leadership(b.brokers)
+		if err != nil {
+			return err
+		}
+		for _, v := range found {
+			at := -1
+			for i, t := range b.trials {
+				if t.from <= v.T || at < 0 {
+					at = i
+				}
+			}
+			if at >= 0 {
+				t := b.trials[at]
+				t.violated = append(t.violated, Violation{Trial: t.start.Trial, Check: v.Check, Detail: v.Detail})
+			}
+		}
+	}
+	return nil
+}
+
+func (r *Run) reference(m Manifest) {
+	for _, b := range m.Backends {
+		if b.Status == StatusOK {
+			r.Reference = b.Name
+			return
+		}
+	}
+}
+
+func (r *Run) columns(m Manifest) {
+	brokers := 0
+	for _, s := range m.Scenarios {
+		brokers = max(brokers, s.Cluster.Brokers)
+	}
+	for _, b := range m.Backends {
+		c := Backend{Name: b.Name, Title: b.Title, Status: b.Status, Reason: b.Reason, Version: b.Version, Brokers: brokers, Service: b.Service, Settings: []KV{}}
+		for _, s := range b.Settings {
+			for _, kv := range s.Constants {
+				c.Settings = append(c.Settings, KV{Key: s.Profile + " " + kv.Key, Value: kv.Value})
+			}
+		}
+		r.Backends = append(r.Backends, c)
+	}
+}
+
+func (r *Run) rows(m Manifest) {
+	for _, s := range m.Scenarios {
+		row := Scenario{
+			Name: s.Name, Title: s.Title, Description: s.Description, Kind: s.Kind, Headline: s.HeadlineClass(), Fault: s.FaultText(),
+			Rate: s.Workload.Rate, RecordSize: s.Workload.Size, Topics: []KV{},
+		}
+		for _, t := range s.Cluster.Topics {
+			row.Topics = append(row.Topics, KV{Key: t.Name, Value: fmt.Sprintf("%d partitions × %d", t.Partitions, t.Replication)})
+		}
+		r.Scenarios = append(r.Scenarios, row)
+	}
+}
+
+func (r *Run) cells(m Manifest, blocks []*rawBlock) {
+	type cellKey struct{ profile, scenario, backend, variant string }
+	entries := make(map[cellKey][]entry)
+	shaken := make(map[cellKey][]Violation)
+	for _, b := range blocks {
+		for _, raw := range b.trials {
+			s, ok := m.scenario(raw.start.Scenario)
+			if !ok {
+				continue
+			}
+			t := raw.trial(s)
+			k := cellKey{raw.start.Profile, s.Name, raw.start.Backend, variant(t)}
+			if !raw.start.Counted {
+				k.variant = ""
+				shaken[k] = append(shaken[k], t.Violations...)
+				continue
+			}
+			entries[k] = append(entries[k], entry{t, raw})
+		}
+	}
+	for _, p := range m.Profiles {
+		for _, s := range m.Scenarios {
+			for _, b := range m.Backends {
+				k := cellKey{p.Name, s.Name, b.Name, ""}
+				other := cellKey{p.Name, s.Name, b.Name, "coordination-leader"}
+				if len(entries[k]) > 0 || len(entries[other]) == 0 {
+					r.Cells = append(r.Cells, cell(m, p.Name, "", b.Name, s, entries[k], shaken[k]))
+				}
+				if len(entries[other]) > 0 {
+					r.Cells = append(r.Cells, cell(m, p.Name, other.variant, b.Name, s, entries[other], nil))
+				}
+			}
+		}
+	}
+}
+
+// Find returns a cell.
+func (r *Run) Find(profile, scenario, backend, variant string) *Cell {
+	i := slices.IndexFunc(r.Cells, func(c Cell) bool {
+		return c.Profile == profile && c.Scenario == scenario && c.Backend == backend && c.Variant == variant
+	})
+	if i < 0 {
+		return nil
+	}
+	return &r.Cells[i]
+}
+
+func (r *Run) compare() {
+	for _, p := range r.Profiles {
+		for _, s := range r.Scenarios {
+			ref := r.Find(p.Name, s.Name, r.Reference, "")
+			if ref == nil {
+				continue
+			}
+			for _, b := range r.Backends {
+				c := r.Find(p.Name, s.Name, b.Name, "")
+				if c == nil {
+					continue
+				}
+				if c.Throughput != nil && ref.Throughput != nil {
+					c.Throughput.Ratio = ratio(c.Throughput.rates(), ref.Throughput.rates())
+				}
+				if b.Name == r.Reference || !p.Ranked || s.Kind != scenario.Failover {
+					continue
+				}
+				if q := ratio(c.Headline.values(), ref.Headline.values()); q != nil {
+					r.Comparisons = append(r.Comparisons, Comparison{Profile: p.Name, Scenario: s.Name, Backend: b.Name, Ratio: *q, Says: q.says()})
+				}
+			}
+		}
+	}
+}
+
+func (s *Summary) values() []float64 {
+	if s == nil {
+		return nil
+	}
+	var values []float64
+	for _, p := range s.Points {
+		values = append(values, p.Value)
+	}
+	return values
+}
+
+// verdict counts over everything that ran, trials that do not count included: a promise that was broken in one of them is broken.
+func (r *Run) verdict(blocks []*rawBlock) {
+	v := Verdict{OK: true, Violations: []Violation{}, NotRun: []string{}}
+	for _, b := range blocks {
+		for _, t := range b.trials {
+			v.Acknowledged += t.checks.Acknowledged
+			v.Lost += t.checks.Lost
+			v.Duplicated += t.checks.Duplicated
+		}
+	}
+	for _, c := range r.Cells {
+		v.Trials += c.Valid
+		v.Invalid += c.Invalid
+		v.Violations = append(v.Violations, c.Violations...)
+		v.OK = v.OK && c.Status == StatusOK
+	}
+	for _, b := range r.Backends {
+		if b.Status != StatusOK {
+			v.NotRun = append(v.NotRun, b.Name)
+		}
+	}
+	v.OK = v.OK && len(v.Violations) == 0 && len(r.Cells) > 0
+	r.Verdict = v
+}
+
+func limits(m Manifest) []string {
+	list := []string{
+		fmt.Sprintf("One host: brokers, coordination service, clients and prober share %d cores, one disk and the loopback interface.", m.Environment.Cores),
+		"On loopback the kernel closes a killed process's sockets at once, so that SIGKILL stands for a process crash and not for a lost host; SIGSTOP is nearer to that.",
+		fmt.Sprintf("An outage is known to one probe interval, %.0f ms (control plane: its own interval); a probe that takes longer than its deadline has failed.", m.Environment.Resolution),
+		"When the service itself declared the session lost is not observed: detection ends at the first survivor that learned of it.",
+		"Producers and prober write with acks=all; reads are checked, not probed.",
+	}
+	if m.Trials < enoughForInterval {
+		list = append(list, fmt.Sprintf("%d trials a cell: points, median and range; an interval needs %d, a 95th percentile %d.", m.Trials, enoughForInterval, enoughForP95))
+	}
+	return list
+}

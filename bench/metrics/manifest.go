@@ -1,0 +1,73 @@
+package metrics
+
+import (
+	"time"
+
+	"github.com/regency-project/regency/bench/plan"
+	"github.com/regency-project/regency/bench/scenario"
+)
+
+// Manifest is what is known of a run beside its timeline: manifest.json of the run directory. It is written before the first trial and again at the end.
+type Manifest struct {
+	Schema      int                 `json:"schema"`
+	ID          string              `json:"id"`
+	Started     time.Time           `json:"started"`
+	DurationS   float64             `json:"duration_s"` // 0: the run did not come to its end
+	Command     string              `json:"command"`
+	Revision    string              `json:"revision"`
+	Seed        uint64              `json:"seed"`
+	Trials      int                 `json:"trials"`
+	Flush       string              `json:"flush"`
+	Profiles    []Profile           `json:"profiles"`
+	Backends    []BackendInfo       `json:"backends"`
+	Scenarios   []scenario.Scenario `json:"scenarios"`
+	Plan        plan.Plan           `json:"plan"`
+	Environment Environment         `json:"environment"`
+}
+
+// BackendInfo is a backend as it was configured.
+type BackendInfo struct {
+	Name     string         `json:"name"`
+	Title    string         `json:"title"`
+	Version  string         `json:"version"`
+	Status   string         `json:"status"`
+	Reason   string         `json:"reason,omitempty"`
+	Service  int            `json:"service"` // processes of its own
+	Settings []BackendGiven `json:"settings"`
+}
+
+// BackendGiven is a backend's configuration under one profile.
+type BackendGiven struct {
+	Profile   string   `json:"profile"`
+	Bound     Bound    `json:"bound"`
+	Constants []KV     `json:"constants"`
+	Command   []string `json:"command,omitempty"` // arguments of the first member's server; hosts, ports and directories are examples
+	Files     []KV     `json:"files,omitempty"`   // configuration files of the first member
+}
+
+func (m Manifest) backend(name string) BackendInfo {
+	for _, b := range m.Backends {
+		if b.Name == name {
+			return b
+		}
+	}
+	return BackendInfo{Name: name, Title: name, Status: StatusNotRun, Reason: "it is not in the manifest"}
+}
+
+func (b BackendInfo) bound(profile string) *Bound {
+	for _, s := range b.Settings {
+		if s.Profile == profile {
+			return &s.Bound
+		}
+	}
+	return nil
+}
+
+func (m Manifest) scenario(name string) (scenario.Scenario, bool) {
+	for _, s := range m.Scenarios {
+		if s.Name == name {
+			return s, true
+		}
+	}
+	return scenario.Scenario{}, false
+}

@@ -1,0 +1,462 @@
+package run
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"time"
+
+	"github.com/regency-project/regency/bench/check"
+	"github.com/regency-project/regency/bench/fault"
+	"github.com/regency-project/regency/bench/metrics"
+	"github.com/regency-project/regency/bench/plan"
+	"github.com/regency-project/regency/bench/probe"
+	"github.com/regency-project/regency/bench/scenario"
+	"github.com/regency-project/regency/bench/target"
+	"github.com/regency-project/regency/bench/timeline"
+	"github.com/regency-project/regency/bench/workload"
+)
+
+const (
+	pollEvery   = 10 * time.Millisecond
+	leastImpact = 300 * time.Millisecond // after the effect every probe that it hit has failed by now
+	zombieSpell = 500 * time.Millisecond // how long a resumed victim is tempted
+)
+
+// trial is one failover that is under way.
+type trial struct {
+	*block
+	id     string
+	s      scenario.Scenario
+	victim timeline.Victim
+	prober *probe.Prober
+	led    []probe.Target
+	effect int64
+	stop   context.CancelFunc // of the prober
+	ended  chan error
+}
+
+// failover runs one trial and heals the cluster. Errors are of the cluster or the harness; a trial that only must not count says so in the timeline.
+func (b *block) failover(ctx context.Context, item plan.Item, s scenario.Scenario) error {
+	if err := b.ensureLoad(ctx, s); err != nil {
+		return err
+	}
+	if err := b.awaitClients(ctx, s); err != nil {
+		return err
+	}
+	t := &trial{block: b, id: item.Trial, s: s}
+	view, err := b.view(ctx, 0)
+	if err != nil {
+		return err
+	}
+	b.start(item)
+	if err := t.choose(ctx, view); err != nil {
+		b.timeline.Emit(timeline.TrialInvalid{Trial: t.id, Reason: err.Error()})
+		b.timeline.Emit(timeline.TrialEnded{Trial: t.id})
+		return nil
+	}
+	if err := t.startProber(ctx, view); err != nil {
+		return err
+	}
+	err = t.observe(ctx)
+	err = errors.Join(err, t.stopProber())
+	if err != nil {
+		return err
+	}
+	t.cut()
+	if err := b.pump(); err != nil {
+		return err
+	}
+	b.timeline.Emit(timeline.TrialEnded{Trial: t.id})
+	return t.heal(ctx)
+}
+
+// view asks the first broker that answers, other than except.
+func (b *block) view(ctx context.Context, except int32) (target.View, error) {
+	var errs []error
+	for id := int32(1); int(id) <= b.plan.Cluster.Brokers; id++ {
+		if id == except {
+			continue
+		}
+		v, err := b.cluster.View(ctx, id)
+		if err == nil {
+			return v, nil
+		}
+		errs = append(errs, err)
+	}
+	return target.View{}, errors.Join(errs...)
+}
+
+// choose resolves the roles and picks the victim.
+func (t *trial) choose(ctx context.Context, view target.View) error {
+	embedded, err := t.cluster.EmbeddedLeader(ctx)
+	hosts := func(id int32) *bool {
+		if err != nil {
+			return nil
+		}
+		is := id == embedded
+		return &is
+	}
+	candidates := []int32{view.Controller}
+	if t.s.Fault.Role == scenario.Leader {
+		candidates = nil
+		for _, id := range view.Brokers {
+			leads, _ := duties(view, id, scenario.TopicProbe)
+			if id != view.Controller && leads > 0 && (err != nil || id != embedded) {
+				candidates = append(candidates, id)
+			}
+		}
+	}
+	if len(candidates) == 0 {
+		return errors.New("no broker has the victim's role: all that lead are the controller or host the coordination leader")
+	}
+	id := candidates[t.rng.IntN(len(candidates))]
+	leads, follows := duties(view, id, "")
+	t.victim = timeline.Victim{
+		Trial: t.id, Broker: id, Action: t.s.Fault.Action, Controller: id == view.Controller, Leads: leads, Follows: follows, CoordinationLeader: hosts(id),
+	}
+	return nil
+}
+
+// duties counts what the broker leads and follows, on one topic or on all.
+func duties(v target.View, id int32, topic string) (leads, follows int) {
+	for _, p := range v.Partitions {
+		switch {
+		case topic != "" && p.Topic != topic:
+		case p.Leader == id:
+			leads++
+		case slices.Contains(p.Replicas, id):
+			follows++
+		}
+	}
+	return leads, follows
+}
+
+// class of a partition for the victim.
+func class(p timeline.PartitionRole, victim int32) string {
+	switch {
+	case p.Leader == victim:
+		return metrics.ClassLed
+	case slices.Contains(p.Replicas, victim):
+		return metrics.ClassFollowed
+	}
+	return metrics.ClassUntouched
+}
+
+func (t *trial) startProber(ctx context.Context, view target.View) error {
+	left := map[string]int{metrics.ClassLed: t.s.Probes.Led, metrics.ClassFollowed: t.s.Probes.Followed, metrics.ClassUntouched: t.s.Probes.Untouched}
+	var targets []probe.Target
+	parts := slices.Clone(view.Partitions)
+	t.rng.Shuffle(len(parts), func(i, j int) { parts[i], parts[j] = parts[j], parts[i] })
+	for _, p := range parts {
+		c := class(p, t.victim.Broker)
+		if p.Topic != scenario.TopicProbe || left[c] == 0 {
+			continue
+		}
+		left[c]--
+		tg := probe.Target{
+			Class: c, Topic: p.Topic, Partition: p.Partition, Brokers: p.Replicas, First: p.Leader, Interval: t.s.Probes.Interval, Deadline: t.s.Probes.Deadline,
+		}
+		targets = append(targets, tg)
+		if c == metrics.ClassLed {
+			t.led = append(t.led, tg)
+		}
+	}
+	if every := t.s.Probes.Control; every > 0 {
+		first := view.Brokers[0]
+		if first == t.victim.Broker {
+			first = view.Brokers[1]
+		}
+		targets = append(targets, probe.ControlPlane(metrics.ClassControl, view.Brokers, first, every, 5*every))
+	}
+	var err error
+	t.prober, err = probe.New(probe.Options{
+		Trial: t.id, Addrs: t.cluster.Addrs(), Records: t.probes, Emit: func(r timeline.ProbeRun) { t.timeline.EmitAt(r.From, r) },
+		ControlTopic: fmt.Sprintf("control-%d-", timeline.Now()),
+	}, targets)
+	if err != nil {
+		return err
+	}
+	probing, stop := context.WithCancel(ctx)
+	t.stop, t.ended = stop, make(chan error, 1)
+	go func() { t.ended <- t.prober.Run(probing) }()
+	return nil
+}
+
+func (t *trial) stopProber() error {
+	t.stop()
+	return <-t.ended
+}
+
+// awaitClients waits until no client still works off what the fault before this one had held up: default clients sleep for seconds. It gives up when
+// healing would; the gates then judge the steady phase as it was.
+func (b *block) awaitClients(ctx context.Context, s scenario.Scenario) error {
+	deadline := time.Now().Add(s.Phases.Heal)
+	most := int64(s.Workload.Rate / 10) // 100 ms of load: more than a healthy cluster ever holds
+	for slices.ContainsFunc(b.producers, func(p *workload.Producer) bool { return p.Backlog() > most }) && time.Now().Before(deadline) {
+		if err := sleep(ctx, pollEvery); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// observe runs the phases from steady to recovery.
+func (t *trial) observe(ctx context.Context) error {
+	for _, p := range t.producers {
+		p.Begin()
+	}
+	jitter := time.Duration(t.rng.Int64N(int64(t.s.Phases.Jitter) + 1))
+	if err := sleep(ctx, t.s.Phases.Steady+jitter); err != nil {
+		return err
+	}
+	if err := t.roles(ctx, "before"); err != nil {
+		return err
+	}
+	t.timeline.Emit(t.victim)
+	t.usage()
+	for _, p := range t.producers {
+		if err := p.CutLatency(t.id, "steady"); err != nil {
+			return err
+		}
+	}
+	if err := t.inject(ctx); err != nil {
+		return err
+	}
+	t.awaitRecovery(ctx)
+	if err := t.awaitReplaced(ctx); err != nil {
+		return err
+	}
+	if t.s.Fault.Action == scenario.Pause {
+		if err := t.resume(ctx); err != nil {
+			return err
+		}
+	}
+	return sleep(ctx, t.s.Phases.Recovery)
+}
+
+func (t *trial) roles(ctx context.Context, when string) error {
+	except := int32(0)
+	if when == "after" {
+		except = t.victim.Broker
+	}
+	view, err := t.view(ctx, except)
+	if err != nil {
+		return err
+	}
+	r := timeline.Roles{Trial: t.id, When: when, Controller: view.Controller, Partitions: view.Partitions}
+	if leader, err := t.cluster.CoordinationLeader(ctx); err == nil {
+		r.Leader = &leader
+	}
+	if when == "before" { // what the victim is may have changed since it was chosen: the gates judge what it was when the fault came
+		t.victim.Controller = view.Controller == t.victim.Broker
+		t.victim.Leads, t.victim.Follows = duties(view, t.victim.Broker, "")
+	}
+	t.timeline.Emit(r)
+	return nil
+}
+
+func (t *trial) inject(ctx context.Context) error {
+	p, err := t.cluster.Process(t.victim.Broker)
+	if err != nil {
+		return err
+	}
+	var e fault.Effect
+	if t.s.Fault.Action == scenario.Kill {
+		e, err = fault.Kill(ctx, p, t.cluster.Addrs()[t.victim.Broker])
+	} else {
+		e, err = fault.Pause(ctx, p)
+	}
+	if err != nil {
+		return err
+	}
+	t.effect = e.Effect
+	t.step(e.Asked, timeline.StepAsked)
+	if e.Closed != 0 {
+		t.step(e.Closed, timeline.StepClosed)
+	}
+	t.step(e.Effect, timeline.StepEffect)
+	return nil
+}
+
+func (t *trial) step(at int64, name string) {
+	t.timeline.EmitAt(at, timeline.Fault{Trial: t.id, Step: name, Broker: t.victim.Broker})
+}
+
+// awaitRecovery returns when every probed target is available again and the survivors have noticed the fault, or when the phase's limit is over: what
+// has not recovered by then is written down as such.
+func (t *trial) awaitRecovery(ctx context.Context) {
+	upper := t.bound()
+	noticed := false
+	poll := time.NewTicker(pollEvery)
+	defer poll.Stop()
+	for {
+		elapsed := time.Duration(timeline.Now() - t.effect)
+		if elapsed > t.s.Phases.Impact {
+			return
+		}
+		if !noticed {
+			noticed = t.noticed()
+		}
+		if elapsed > leastImpact && t.recovered(elapsed > 2*upper) && (noticed || elapsed > 2*upper) {
+			return
+		}
+		select {
+		case <-poll.C:
+		case <-ctx.Done():
+			return
+		}
+	}
+}
+
+func (t *trial) bound() time.Duration {
+	for _, b := range t.manifest.Backends {
+		for _, s := range b.Settings {
+			if b.Name == t.plan.Backend && s.Profile == t.plan.Profile {
+				return time.Duration(s.Bound.UpperMs * 1e6)
+			}
+		}
+	}
+	return 0
+}
+
+// recovered: all are available, and what the fault was aimed at has been seen to fail, unless it was waited for that long enough.
+func (t *trial) recovered(long bool) bool {
+	hit := long
+	for _, s := range t.prober.Status() {
+		if !s.Available {
+			return false
+		}
+		hit = hit || (s.Failed && s.Target.Class == t.s.HeadlineClass())
+	}
+	return hit
+}
+
+// noticed takes over the brokers' events and looks for the first sign of detection.
+func (t *trial) noticed() bool {
+	events, err := t.cluster.Events()
+	if err != nil {
+		return false // the same error comes again from pump, where it is handled
+	}
+	t.timeline.Add(events...)
+	for _, e := range events {
+		var gone struct {
+			ID int32 `json:"id"`
+		}
+		if e.Name == "registration.gone" && e.T >= t.effect && e.Broker != t.victim.Broker && e.Decode(&gone) == nil && gone.ID == t.victim.Broker {
+			return true
+		}
+	}
+	return false
+}
+
+// awaitReplaced waits a little for the survivors' metadata to say what the probes have shown, and writes the roles down.
+func (t *trial) awaitReplaced(ctx context.Context) error {
+	deadline := time.Now().Add(2 * time.Second)
+	for {
+		view, err := t.view(ctx, t.victim.Broker)
+		if err == nil && view.Controller != t.victim.Broker {
+			if leads, _ := duties(view, t.victim.Broker, ""); leads == 0 {
+				break
+			}
+		}
+		if time.Now().After(deadline) {
+			break // the gates will say what is missing
+		}
+		if err := sleep(ctx, pollEvery); err != nil {
+			return err
+		}
+	}
+	return t.roles(ctx, "after")
+}
+
+// resume lets a frozen victim go on and tempts it to accept what it led.
+func (t *trial) resume(ctx context.Context) error {
+	p, err := t.cluster.Process(t.victim.Broker)
+	if err != nil {
+		return err
+	}
+	t.cluster.AllowEnd(t.victim.Broker)
+	before, err := t.view(ctx, t.victim.Broker)
+	if err != nil {
+		return err
+	}
+	at, err := fault.Resume(p)
+	if err != nil {
+		return err
+	}
+	t.step(at, timeline.StepResumed)
+	if len(t.led) == 0 {
+		return nil
+	}
+	tempting, cancel := context.WithTimeout(ctx, zombieSpell)
+	defer cancel()
+	accepted, refused := probe.Direct(tempting, t.cluster.Addrs()[t.victim.Broker], t.led, t.probes)
+	after, err := t.view(ctx, t.victim.Broker)
+	if err != nil {
+		return err
+	}
+	if ledAgain(before, after, t.victim.Broker) {
+		accepted = 0 // it may have been the rightful leader again: then nothing is proved
+	}
+	t.timeline.Emit(timeline.Zombie{Trial: t.id, Broker: t.victim.Broker, Refused: refused, Accepted: accepted})
+	if accepted > 0 {
+		t.timeline.Emit(timeline.Violation{
+			Trial: t.id, Check: check.ZombieWrite,
+			Detail: fmt.Sprintf("broker %d acknowledged %d probes after it was resumed, on partitions that others led", t.victim.Broker, accepted),
+		})
+	}
+	return nil
+}
+
+// ledAgain tells whether any leadership changed between two views, or is the victim's.
+func ledAgain(before, after target.View, victim int32) bool {
+	if len(before.Partitions) != len(after.Partitions) {
+		return true
+	}
+	for i, p := range before.Partitions {
+		if q := after.Partitions[i]; p.Epoch != q.Epoch || q.Leader == victim || p.Leader == victim {
+			return true
+		}
+	}
+	return false
+}
+
+// cut writes down what prober and clients measured.
+func (t *trial) cut() {
+	p99, worst := t.prober.Delay()
+	t.timeline.Emit(timeline.Delay{Trial: t.id, Source: "probe", P99: p99.Seconds() * 1000, Max: worst.Seconds() * 1000})
+	for _, p := range t.producers {
+		p.CutTrial(t.id)
+	}
+}
+
+// heal makes the cluster whole again.
+func (t *trial) heal(ctx context.Context) error {
+	ctx, cancel := context.WithTimeoutCause(ctx, t.s.Phases.Heal, fmt.Errorf("not healed after %v", t.s.Phases.Heal))
+	defer cancel()
+	if t.s.Fault.Action == scenario.Kill {
+		if err := t.cluster.Restart(t.victim.Broker); err != nil {
+			return err
+		}
+		t.step(timeline.Now(), timeline.StepRestarted)
+	}
+	if err := t.cluster.DeleteTopics(ctx, t.prober.Leftovers()); err != nil {
+		return err
+	}
+	if err := t.cluster.AwaitHealthy(ctx); err != nil {
+		return err
+	}
+	if err := t.cluster.AwaitBalanced(ctx); err != nil {
+		return err
+	}
+	if err := t.cluster.AwaitHealthy(ctx); err != nil { // the move is a commit that every broker must have seen
+		return err
+	}
+	if err := t.pump(); err != nil {
+		return err
+	}
+	t.timeline.Emit(timeline.TrialHealed{Trial: t.id})
+	return nil
+}

@@ -1,0 +1,166 @@
+// Package run is the harness's engine: it runs a plan against real clusters and leaves a directory from which every figure can be made again.
+//
+//	results/<run>/manifest.json       seed, plan, versions and hashes, configuration, environment
+//	results/<run>/timeline.jsonl.gz   what happened, raw
+//	results/<run>/metrics.json        every figure, computed from the two above
+//	results/<run>/logs/               of the blocks in which something went wrong
+package run
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"time"
+
+	"github.com/regency-project/regency/bench/metrics"
+	"github.com/regency-project/regency/bench/plan"
+	"github.com/regency-project/regency/bench/scenario"
+	"github.com/regency-project/regency/bench/timeline"
+)
+
+// Names of the files of a run directory.
+const (
+	ManifestFile = "manifest.json"
+	TimelineFile = "timeline.jsonl.gz"
+	MetricsFile  = "metrics.json"
+	LogsDir      = "logs"
+)
+
+var (
+	// ErrViolation is wrapped when a correctness check failed: the run's figures are void, and the process must not end with success.
+	ErrViolation = errors.New("correctness violated")
+	// ErrIncomplete is wrapped when planned trials have no valid result. The figures of the others stand.
+	ErrIncomplete = errors.New("run incomplete")
+	// ErrNotRun is wrapped, with Options.Strict, when a backend could not be run at all.
+	ErrNotRun = errors.New("backend not run")
+)
+
+// Options of a run. BrokerBinary is needed; every other zero value is usable.
+type Options struct {
+	Out          string              // directory of all runs; "results" when empty
+	Backends     []string            // all when empty
+	Profiles     []string            // matched when empty
+	Scenarios    []scenario.Scenario // the defaults when empty
+	Trials       int                 // of each failover scenario on each backend; 5 when 0
+	Seed         uint64              // drawn when 0
+	BrokerBinary string              // the regency program
+	ServersDir   string              // coordination servers; where `make servers` puts them when empty
+	Flush        string              // sync (when empty) or written
+	Progress     io.Writer           // discarded when nil; a terminal gets a line that is rewritten
+	Logger       *slog.Logger        // of the harness itself; discarded when nil
+	Command      string              // repeats the run; "{seed}" in it is replaced
+	Version      string              // of the harness and brokers, for the manifest
+	Strict       bool                // a backend whose server is missing is an error (CI)
+}
+
+// Result is a finished run.
+type Result struct {
+	Dir     string
+	Metrics metrics.Run
+}
+
+// Run runs everything. It returns a Result whenever anything was measured, together with an error that wraps ErrViolation, ErrIncomplete or ErrNotRun if
+// the run is not what was asked for. When ctx ends, what was measured is written and the cause is returned.
+func Run(ctx context.Context, o Options) (Result, error) {
+	if err := o.complete(); err != nil {
+		return Result{}, fmt.Errorf("bench: %w", err)
+	}
+	p, err := plan.Make(plan.Options{Backends: o.Backends, Profiles: o.Profiles, Scenarios: o.Scenarios, Trials: o.Trials, Seed: o.Seed})
+	if err != nil {
+		return Result{}, fmt.Errorf("bench: %w", err)
+	}
+	e, err := newEngine(o, p)
+	if err != nil {
+		return Result{}, fmt.Errorf("bench: %w", err)
+	}
+	runErr := e.run(ctx)
+	result, err := e.finish()
+	if err = errors.Join(runErr, err); err != nil {
+		return result, fmt.Errorf("bench: %w", err)
+	}
+	return result, nil
+}
+
+func (o *Options) complete() error {
+	if o.BrokerBinary == "" {
+		return errors.New("no broker program is named")
+	}
+	if _, err := os.Stat(o.BrokerBinary); err != nil {
+		return fmt.Errorf("broker program: %w", err)
+	}
+	var err error
+	if o.BrokerBinary, err = filepath.Abs(o.BrokerBinary); err != nil {
+		return err
+	}
+	if o.Out == "" {
+		o.Out = "results"
+	}
+	if len(o.Backends) == 0 {
+		o.Backends = allBackends()
+	}
+	if len(o.Profiles) == 0 {
+		o.Profiles = []string{"matched"}
+	}
+	if len(o.Scenarios) == 0 {
+		if o.Scenarios, err = scenario.Defaults(); err != nil {
+			return err
+		}
+	}
+	if o.Trials == 0 {
+		o.Trials = 5
+	}
+	if o.Seed == 0 {
+		o.Seed = uint64(time.Now().UnixNano()) & 0xffffff
+	}
+	if o.Flush == "" {
+		o.Flush = "sync"
+	}
+	if o.Flush != "sync" && o.Flush != "written" {
+		return fmt.Errorf("flush mode %q: choose sync or written", o.Flush)
+	}
+	if o.Progress == nil {
+		o.Progress = io.Discard
+	}
+	if o.Logger == nil {
+		o.Logger = slog.New(slog.DiscardHandler)
+	}
+	return checkNames(o.Backends, o.Profiles)
+}
+
+// Recompute makes the metrics of a run directory again from its manifest and timeline, and writes them.
+func Recompute(dir string) (metrics.Run, error) {
+	var m metrics.Manifest
+	data, err := os.ReadFile(filepath.Join(dir, ManifestFile))
+	if err != nil {
+		return metrics.Run{}, fmt.Errorf("recompute: %w", err)
+	}
+	if err := json.Unmarshal(data, &m); err != nil {
+		return metrics.Run{}, fmt.Errorf("recompute: read %s: %w", ManifestFile, err)
+	}
+	events, err := timeline.Read(filepath.Join(dir, TimelineFile))
+	if err != nil {
+		return metrics.Run{}, fmt.Errorf("recompute: %w", err)
+	}
+	r, err := metrics.Compute(m, events)
+	if err != nil {
+		return metrics.Run{}, fmt.Errorf("recompute: %w", err)
+	}
+	return r, writeJSON(filepath.Join(dir, MetricsFile), r)
+}
+
+// writeJSON replaces a file as a whole.
+func writeJSON(path string, v any) error {
+	data, err := json.MarshalIndent(v, "", " ")
+	if err != nil {
+		return fmt.Errorf("write %s: %w", filepath.Base(path), err)
+	}
+	if err := os.WriteFile(path+".new", append(data, '\n'), 0o644); err != nil {
+		return fmt.Errorf("write %s: %w", filepath.Base(path), err)
+	}
+	return os.Rename(path+".new", path)
+}
