@@ -2,6 +2,8 @@ package api
 
 import (
 	"context"
+	"maps"
+	"slices"
 
 	"github.com/twmb/franz-go/pkg/kerr"
 	"github.com/twmb/franz-go/pkg/kmsg"
@@ -19,10 +21,9 @@ func (b *Broker) apiVersions(_ context.Context, c Caller, r kmsg.Request) (Await
 		resp.SetVersion(0)
 		resp.ErrorCode = kerr.UnsupportedVersion.Code
 	}
-	for _, k := range b.Keys() {
-		if k.PeerOnly && c.Listener != Peer {
-			continue
-		}
+	served := Served(b.Keys(), c.Listener)
+	for _, num := range slices.Sorted(maps.Keys(served)) {
+		k := served[num]
 		a := kmsg.NewApiVersionsResponseApiKey()
 		a.ApiKey, a.MinVersion, a.MaxVersion = k.Num, k.Min, k.Max
 		resp.ApiKeys = append(resp.ApiKeys, a)

@@ -68,8 +68,20 @@ type Key struct {
 	// (KAFKA-18659).
 	ServeMin int16
 	Handle   Handler
-	// PeerOnly keys exist on the peer listener only.
+	// PeerOnly keys exist on the peer listener only, where they take precedence over one of the same number for all.
 	PeerOnly bool
+}
+
+// Served picks from a table what a listener serves.
+func Served(keys []Key, l ListenerKind) map[int16]Key {
+	served := make(map[int16]Key, len(keys))
+	for _, k := range keys {
+		_, taken := served[k.Num]
+		if k.PeerOnly && l == Peer || !k.PeerOnly && !taken {
+			served[k.Num] = k
+		}
+	}
+	return served
 }
 
 // Controller takes the cluster's decisions on topics; it routes to whichever broker is the controller and waits for one until ctx ends.

@@ -87,14 +87,7 @@ type Server struct {
 
 // New makes a server.
 func New(c Config) *Server {
-	s := &Server{cfg: c.withDefaults(), keys: map[int16]api.Key{}}
-	for _, k := range c.Keys {
-		if k.PeerOnly && c.Kind != api.Peer {
-			continue
-		}
-		s.keys[k.Num] = k
-	}
-	return s
+	return &Server{cfg: c.withDefaults(), keys: api.Served(c.Keys, c.Kind)}
 }
 
 // Serve accepts connections until ctx ends, then lets the requests under way finish for the grace period, closes everything and returns nil. It owns ln.
