@@ -1,6 +1,7 @@
 package cluster
 
 import (
+	"encoding/hex"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -8,7 +9,6 @@ import (
 	"strconv"
 	"strings"
 
-	"github.com/google/uuid"
 	"github.com/regency-project/regency/coordination"
 )
 
@@ -96,7 +96,7 @@ func chunks(t *Topic) int { return (len(t.Partitions) + ChunkSize - 1) / ChunkSi
 func putChunk(t *Topic, c int) coordination.Mutation {
 	first := c * ChunkSize
 	last := min(first+ChunkSize, len(t.Partitions))
-	tc := topicChunk{ID: uuid.UUID(t.ID).String(), Partitions: len(t.Partitions), First: int32(first), States: t.Partitions[first:last]}
+	tc := topicChunk{ID: hex.EncodeToString(t.ID[:]), Partitions: len(t.Partitions), First: int32(first), States: t.Partitions[first:last]}
 	if c == 0 {
 		tc.Configs = t.Configs
 	}
@@ -221,7 +221,7 @@ func (v *View) topic(name string) (*Topic, error) {
 		if err := json.Unmarshal(raw, &tc); err != nil {
 			return nil, fmt.Errorf("decode record %q: %w", chunkKey(name, c), err)
 		}
-		id, err := uuid.Parse(tc.ID)
+		id, err := parseID(tc.ID)
 		if err != nil {
 			return nil, fmt.Errorf("decode record %q: %w", chunkKey(name, c), err)
 		}
@@ -236,4 +236,14 @@ func (v *View) topic(name string) (*Topic, error) {
 			return t, nil
 		}
 	}
+}
+
+// parseID reads a topic id. (Not by package uuid: through it the controller would depend on a source of randomness.)
+func parseID(text string) (id [16]byte, err error) {
+	b, err := hex.DecodeString(text)
+	if err == nil && len(b) != len(id) {
+		err = fmt.Errorf("topic id %q has %d bytes, want %d", text, len(b), len(id))
+	}
+	copy(id[:], b)
+	return id, err
 }
