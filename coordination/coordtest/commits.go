@@ -39,9 +39,7 @@ func testCommits(e *env) {
 	e.wantRecords(co, seq2, want)
 
 	// A successor in another process knows what exists, too.
-	if err := l.Resign(e.ctx); err != nil {
-		e.Fatalf("Resign() = %v", err)
-	}
+	e.resign(l)
 	_, _, next := e.leader(2)
 	seq = e.commit(next, put("topics/a/0", "x3"), remove("new"), put("later", "w"))
 	want["topics/a/0"], want["later"] = "x3", "w"

@@ -15,6 +15,7 @@ package coordtest
 
 import (
 	"context"
+	"errors"
 	"log/slog"
 	"testing"
 	"time"
@@ -185,6 +186,37 @@ func (e *env) commit(l coordination.Leadership, m ...coordination.Mutation) uint
 		e.Fatalf("Commit(%d mutations) = %v", len(m), err)
 	}
 	return seq
+}
+
+// insist repeats f while the service does not say what became of it: on a loaded machine, or around an election, any single request may be lost.
+func (e *env) insist(f func(ctx context.Context) error) error {
+	ctx, cancel := context.WithTimeout(e.ctx, patience)
+	defer cancel()
+	for {
+		err := f(ctx)
+		if ctx.Err() != nil || !errors.Is(err, coordination.ErrOutcomeUnknown) && !errors.Is(err, coordination.ErrUnavailable) {
+			return err
+		}
+	}
+}
+
+func (e *env) resign(l coordination.Leadership) {
+	e.Helper()
+	if err := e.insist(l.Resign); err != nil {
+		e.Fatalf("Resign() = %v", err)
+	}
+}
+
+func (e *env) evict(s coordination.Session, r coordination.Registered) error {
+	unknown := false
+	return e.insist(func(ctx context.Context) error {
+		err := s.Evict(ctx, r)
+		if unknown && errors.Is(err, coordination.ErrConflict) {
+			return nil // the try whose answer was lost did it
+		}
+		unknown = errors.Is(err, coordination.ErrOutcomeUnknown)
+		return err
+	})
 }
 
 func (e *env) status(co coordination.Coordinator) coordination.Status {

@@ -57,9 +57,7 @@ func testOneWinner(e *env) {
 	if len(wins) != 0 {
 		e.Fatalf("two winners of one election")
 	}
-	if err := first.l.Resign(e.ctx); err != nil {
-		e.Fatalf("Resign() = %v", err)
-	}
+	e.resign(first.l)
 	e.closed(first.l.Done(), slack, "Done of a resigned leadership")
 	second := next("election after resignation")
 	if second.id == first.id || second.l.Epoch() != first.l.Epoch()+1 {
@@ -74,7 +72,10 @@ func testOneWinner(e *env) {
 func testEpochs(e *env) {
 	co := e.coordinator()
 	v := e.view(co)
-	_, s, l := e.leader(1)
+	_, s := e.process()
+	v.wait(0, "the bootstrap")
+	e.register(s, 1)
+	l := e.campaign(s)
 	wantEpoch := int32(1)
 	check := func(how string) {
 		if l.Epoch() != wantEpoch {
@@ -87,9 +88,7 @@ func testEpochs(e *env) {
 	}
 	check("bootstrap")
 	for range 2 {
-		if err := l.Resign(e.ctx); err != nil {
-			e.Fatalf("Resign() = %v", err)
-		}
+		e.resign(l)
 		l = e.campaign(s)
 		check("resign")
 
@@ -111,9 +110,7 @@ func testEpochs(e *env) {
 		s, l = rival, usurped
 		check("usurp")
 
-		if err := l.Resign(e.ctx); err != nil {
-			e.Fatalf("Resign() = %v", err)
-		}
+		e.resign(l)
 		if err := s.Close(e.ctx); err != nil {
 			e.Fatalf("Close() = %v", err)
 		}
@@ -166,9 +163,7 @@ func testUsurp(e *env) {
 		e.Errorf("k = %q, want %q", got, "new")
 	}
 	// Nobody needs to wait for the loser: its controller key was replaced.
-	if err := next.Resign(e.ctx); err != nil {
-		e.Fatalf("Resign() = %v", err)
-	}
+	e.resign(next)
 	if again := e.campaign(old); again.Epoch() != next.Epoch()+1 {
 		e.Errorf("epoch of the next campaign = %d, want %d", again.Epoch(), next.Epoch()+1)
 	}

@@ -39,7 +39,7 @@ func testCancellation(e *env) {
 	go func() { _, err := waiting.Campaign(e.ctx); lost <- err }()
 	for _, r := range e.present(co) {
 		if r.ID == 2 {
-			if err := s.Evict(e.ctx, r); err != nil {
+			if err := e.evict(s, r); err != nil {
 				e.Fatalf("Evict() = %v", err)
 			}
 		}
@@ -105,9 +105,7 @@ func testLeaks(e *env) {
 			e.Fatalf("Bootstrap() = %v", err)
 		}
 		e.register(s, 1)
-		if err := e.campaign(s).Resign(e.ctx); err != nil {
-			e.Fatalf("Resign() = %v", err)
-		}
+		e.resign(e.campaign(s))
 		e.snapshot(co)
 		if err := s.Close(e.ctx); err != nil {
 			e.Fatalf("Session.Close() = %v", err)

@@ -225,6 +225,11 @@ func testReplaceOwn(e *env) {
 	}
 }
 
+// evictNothing tries what must not apply.
+func (e *env) evictNothing(s coordination.Session, r coordination.Registered) error {
+	return e.insist(func(ctx context.Context) error { return s.Evict(ctx, r) })
+}
+
 func testEvict(e *env) {
 	_, victim := e.process()
 	co, s := e.process()
@@ -233,11 +238,11 @@ func testEvict(e *env) {
 	seen.waitPresent(1)
 	stale := r
 	stale.Revision--
-	if err := s.Evict(e.ctx, stale); !errors.Is(err, coordination.ErrConflict) {
+	if err := e.evictNothing(s, stale); !errors.Is(err, coordination.ErrConflict) {
 		e.Errorf("Evict() of another revision = %v, want ErrConflict", err)
 	}
 	states := e.states(victim)
-	if err := s.Evict(e.ctx, r); err != nil {
+	if err := e.evict(s, r); err != nil {
 		e.Fatalf("Evict() = %v", err)
 	}
 	seen.waitAbsent(1, patience)
@@ -251,7 +256,7 @@ func testEvict(e *env) {
 	if got := <-states; len(got) == 0 || got[len(got)-1] != coordination.Lost {
 		e.Errorf("Session.Watch() told %v, want lost at last", got)
 	}
-	if err := s.Evict(e.ctx, r); !errors.Is(err, coordination.ErrConflict) {
+	if err := e.evictNothing(s, r); !errors.Is(err, coordination.ErrConflict) {
 		e.Errorf("Evict() of an absent registration = %v, want ErrConflict", err)
 	}
 }
