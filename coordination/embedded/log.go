@@ -15,6 +15,12 @@ type logCore struct {
 	fields []zapcore.Field
 }
 
+// advice is what the server says at every start about choices that are ours: HTTP serves nothing but its own health here, and users are not enabled.
+var advice = map[string]bool{
+	"Running http and grpc server on single port. This is not recommended for production.": true,
+	"simple token is not cryptographically signed":                                         true,
+}
+
 func newLogCore(logger *slog.Logger) zapcore.Core {
 	core := &logCore{logger: logger.With("component", "embedded coordination member")}
 	return zapcore.NewSamplerWithOptions(core, 10*time.Second, 1, 0)
@@ -27,7 +33,7 @@ func (c *logCore) With(fields []zapcore.Field) zapcore.Core {
 }
 
 func (c *logCore) Check(e zapcore.Entry, checked *zapcore.CheckedEntry) *zapcore.CheckedEntry {
-	if c.Enabled(e.Level) {
+	if c.Enabled(e.Level) && !advice[e.Message] {
 		return checked.AddCore(e, c)
 	}
 	return checked
