@@ -141,47 +141,51 @@ func until(t testing.TB, what string, cond func() bool) {
 	}
 }
 
-// TestPowerLoss takes the disk as a power cut would leave it, several times during
-// a load that fills several memtables, and opens it.
-func TestPowerLoss(t *testing.T) {
-	for _, unsynced := range []int{0, 50} {
-		t.Run(fmt.Sprintf("%d%% of unsynced data survives", unsynced), func(t *testing.T) {
-			files := vfs.NewCrashableMem()
-			s := mustOpen(t, memOptions(files))
-			ctx, cancel := context.WithCancel(t.Context())
-			ld := startLoad(ctx, t, s, 30_000)
-			rng := rand.New(rand.NewPCG(1, uint64(unsynced)))
-			for round := int64(1); round <= 6; round++ {
-				until(t, "load makes progress", func() bool { return ld.acked[0].Load() > round*40 })
-				acked := ld.ackedNow()
-				left := files.CrashClone(vfs.CrashCloneCfg{UnsyncedDataPercent: unsynced, RNG: rng})
-				after := mustOpen(t, memOptions(left))
-				verifyLoad(t, after, acked)
-				mustClose(t, after)
-			}
-			cancel()
-			ld.wg.Wait()
-			for i, err := range ld.err {
-				if err != nil {
-					t.Errorf("append to log %d: %v", i, err)
-				}
-			}
-			mustClose(t, s)
-		})
+// crashDuringLoad appends to s for a while and takes its disk, in the middle of
+// that, as a power cut would leave it. acked is from just before.
+func crashDuringLoad(t *testing.T, s *Store, files *vfs.MemFS, cfg vfs.CrashCloneCfg) (left *vfs.MemFS, acked [crashLogs]int64) {
+	t.Helper()
+	ctx, cancel := context.WithCancel(t.Context())
+	ld := startLoad(ctx, t, s, 30_000)
+	begin := ld.acked[0].Load()
+	until(t, "load makes progress", func() bool { return ld.acked[0].Load() > begin+30 })
+	acked = ld.ackedNow()
+	left = files.CrashClone(cfg)
+	cancel()
+	ld.wg.Wait()
+	for i, err := range ld.err {
+		if err != nil {
+			t.Errorf("append to log %d: %v", i, err)
+		}
 	}
+	return left, acked
 }
 
-// TestPowerLossWritten loses what was only written, but what is left is a prefix.
+// TestPowerLoss crashes several times during a load that fills several memtables.
+func TestPowerLoss(t *testing.T) {
+	files := vfs.NewCrashableMem()
+	s := mustOpen(t, memOptions(files))
+	rng := rand.New(rand.NewPCG(1, 1))
+	for _, unsynced := range []int{0, 10, 50, 90, 99, 0, 10, 50, 90, 99} {
+		left, acked := crashDuringLoad(t, s, files, vfs.CrashCloneCfg{UnsyncedDataPercent: unsynced, RNG: rng})
+		after := mustOpen(t, memOptions(left))
+		verifyLoad(t, after, acked)
+		mustClose(t, after)
+	}
+	mustClose(t, s)
+}
+
+// TestPowerLossWritten loses what was only written, with holes, as a kernel writes
+// pages in any order, but what is left is a prefix.
 func TestPowerLossWritten(t *testing.T) {
 	files := vfs.NewCrashableMem()
 	o := memOptions(files)
 	o.Flush = FlushWritten
 	s := mustOpen(t, o)
-	ctx, cancel := context.WithCancel(t.Context())
-	ld := startLoad(ctx, t, s, 30_000)
-	for round := int64(1); round <= 6; round++ {
-		until(t, "load makes progress", func() bool { return ld.acked[0].Load() > round*40 })
-		o.FS, o.BootID = files.CrashClone(vfs.CrashCloneCfg{}), "boot 2"
+	rng := rand.New(rand.NewPCG(1, 2))
+	for _, unsynced := range []int{0, 10, 50, 90, 99, 0, 10, 50, 90, 99} {
+		left, _ := crashDuringLoad(t, s, files, vfs.CrashCloneCfg{UnsyncedDataPercent: unsynced, RNG: rng})
+		o.FS, o.BootID = left, "boot 2"
 		after := mustOpen(t, o)
 		verifyLoad(t, after, [crashLogs]int64{})
 		if after.DirectoryUUID() == s.DirectoryUUID() {
@@ -189,13 +193,14 @@ func TestPowerLossWritten(t *testing.T) {
 		}
 		mustClose(t, after)
 	}
-	cancel()
-	ld.wg.Wait()
+	var ends [crashLogs]int64
+	for i := range ends {
+		ends[i] = mustLog(t, s, int32(i)).End()
+	}
 	mustClose(t, s)
-	left := memOptions(files.CrashClone(vfs.CrashCloneCfg{}))
-	after := mustOpen(t, left)
+	after := mustOpen(t, memOptions(files.CrashClone(vfs.CrashCloneCfg{})))
 	defer mustClose(t, after)
-	verifyLoad(t, after, ld.ackedNow()) // Close made everything durable
+	verifyLoad(t, after, ends) // Close made everything durable
 }
 
 // TestDiskErrors injects an error into each kind of write and checks that the

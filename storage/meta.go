@@ -106,10 +106,15 @@ func makeDir(files vfs.FS, dir string) error {
 	return syncDir(files, parent)
 }
 
+// lost reports that the machine, not just the process, went down before what the
+// store acknowledged was durable.
+func (m meta) lost(o Options) bool {
+	return m.Flush == FlushWritten.String() && !m.Clean && (m.BootID == "" || m.BootID != o.BootID)
+}
+
 // opened is the meta to write when a store with meta m is opened.
 func (m meta) opened(o Options) meta {
-	lost := m.Flush == FlushWritten.String() && !m.Clean && (m.BootID == "" || m.BootID != o.BootID)
-	if m.UUID == "" || lost {
+	if m.UUID == "" || m.lost(o) {
 		m.UUID = newUUID()
 	}
 	m.Format, m.Flush, m.BootID, m.Clean = formatVersion, o.Flush.String(), o.BootID, false

@@ -145,16 +145,26 @@ func prepareMeta(o Options) (meta, error) {
 			return meta{}, errors.Join(fmt.Errorf("data files without %s: %w", metaName, ErrCorrupt), err)
 		}
 	}
-	before := m.UUID
-	m = m.opened(o)
-	if before != "" && before != m.UUID {
-		o.Logger.Warn("the machine went down without a clean close in flush mode written: new directory UUID",
-			"dir", o.Dir, "before", before, "directory_uuid", m.UUID)
+	if m.Ready && m.lost(o) {
+		if err := afterMachineCrash(o); err != nil {
+			return meta{}, err
+		}
 	}
+	m = m.opened(o)
 	if m.Ready {
 		return m, nil
 	}
 	return m, m.write(o.FS, o.Dir)
+}
+
+// afterMachineCrash makes a store openable that acknowledged what was only written.
+func afterMachineCrash(o Options) error {
+	o.Logger.Warn("the machine went down without a clean close in flush mode written: the directory gets another UUID", "dir", o.Dir)
+	name, left, err := cutTornLog(o.FS, o.FS.PathJoin(o.Dir, walDirName))
+	if err == nil && name != "" {
+		o.Logger.Warn("log cut where it is torn", "file", name, "bytes_left", left)
+	}
+	return err
 }
 
 // load finishes opening: store.json says that the store is in use, and the logs'

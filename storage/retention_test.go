@@ -1,0 +1,82 @@
+package storage
+
+import (
+	"io/fs"
+	"path/filepath"
+	"testing"
+	"time"
+)
+
+// dataBytes is the size of the tables and blob files in dir.
+func dataBytes(t *testing.T, dir string) (n int64) {
+	t.Helper()
+	err := filepath.WalkDir(dir, func(name string, d fs.DirEntry, err error) error {
+		if err != nil {
+			return nil // deleted meanwhile
+		}
+		if ext := filepath.Ext(name); ext == ".sst" || ext == ".blob" {
+			if info, err := d.Info(); err == nil {
+				n += info.Size()
+			}
+		}
+		return nil
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return n
+}
+
+// TestSpaceComesBack checks that retention and deletion give their space back to
+// the file system.
+func TestSpaceComesBack(t *testing.T) {
+	dir := t.TempDir()
+	s := mustOpen(t, Options{Dir: dir, Flush: FlushWritten, MemoryBudget: MinMemoryBudget})
+	defer mustClose(t, s)
+	kept, dropped := mustLog(t, s, 0), mustLog(t, s, 1)
+	b := batchOf(10, 10_000, 0)
+	for range 300 {
+		mustAppend(t, kept, 0, b)
+		mustAppend(t, dropped, 0, b)
+	}
+	kept.SetHighWatermark(kept.End())
+	if full := dataBytes(t, dir); full < 40<<20 {
+		t.Fatalf("%d bytes on disk, want most of 60 MB", full)
+	}
+	moved, err := s.Retain(func(i LogInfo) Policy { return Policy{MaxBytes: 2 << 20} }, time.UnixMilli(0))
+	if err != nil || len(moved) != 1 || moved[0].Partition != 0 {
+		t.Fatalf("Retain moved %+v, %v; want partition 0: the other has no high watermark", moved, err)
+	}
+	if left := kept.Info().Bytes; left < 2<<20 || left > 3<<20 {
+		t.Errorf("%d bytes left, want 2 MiB and less than 1 MiB more", left)
+	}
+	if err := s.DeleteLog(topicA, 1); err != nil {
+		t.Fatal(err)
+	}
+	until(t, "space of 58 of 60 MB comes back", func() bool { return dataBytes(t, dir) < 8<<20 })
+	c, err := kept.Read(kept.Start(), 1, kept.End())
+	if err != nil || len(c.Bytes) != len(b) {
+		t.Errorf("Read at the new start: %d bytes, %v; want a batch", len(c.Bytes), err)
+	}
+}
+
+func TestRetainByAge(t *testing.T) {
+	l := newTestLog(t)
+	for ts := range int64(10) {
+		mustAppend(t, l, 0, batchOf(2, 10, ts*1000))
+	}
+	l.SetHighWatermark(16)
+	retain := func(now int64) int64 {
+		t.Helper()
+		if _, err := l.store.Retain(func(LogInfo) Policy { return Policy{MaxAge: time.Second} }, time.UnixMilli(now)); err != nil {
+			t.Fatal(err)
+		}
+		return l.Start()
+	}
+	if got := retain(4500); got != 8 {
+		t.Errorf("start = %d, want 8: records to time 3000 are older than 3500", got)
+	}
+	if got := retain(1_000_000); got != 16 {
+		t.Errorf("start = %d, want 16: nothing above the high watermark is deleted", got)
+	}
+}
