@@ -62,7 +62,7 @@ func (c *conn) run(stopping context.Context) {
 		defer close(c.queue)
 		err := c.read(ctx, stopping)
 		if !errors.Is(err, errStopped) {
-			cancel(err)
+			cancel(fmt.Errorf("%w: %w", context.Canceled, err)) // the Awaits see an ordinary cancellation
 		}
 		return err
 	})
