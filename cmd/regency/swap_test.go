@@ -41,7 +41,7 @@ func TestSwappingTheBackendIsRefused(t *testing.T) {
 		t.Error("the broker ended without an error")
 	}
 	said := c.brokers[0].TailLog(5)
-	for _, want := range []string{"meta.json", "empty", "--coordination"} {
+	for _, want := range []string{filepath.Join(c.dir, "1"), "empty", "--coordination"} {
 		if !strings.Contains(said, want) {
 			t.Errorf("the refusal does not name %q:\n%s", want, said)
 		}

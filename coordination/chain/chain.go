@@ -85,6 +85,9 @@ func (h *head) status() coordination.Status {
 
 // readHead returns nil without error when there is no chain yet.
 func (c *Coordinator) readHead(ctx context.Context) (*head, uint64, error) {
+	if c.ctx.Err() != nil {
+		return nil, 0, context.Cause(c.ctx)
+	}
 	e, err := c.store.Get(ctx, chainKey)
 	if err != nil {
 		return nil, 0, fmt.Errorf("read chain: %w", err)
