@@ -42,8 +42,9 @@ func rangeAxis(low, high, from, to float64, want int) axis {
 	}
 	step := niceStep((high - low) / float64(max(want, 1)))
 	a := axis{low: low, high: high, from: from, to: to}
-	for v := math.Ceil(low/step-1e-9) * step; v <= high+step*1e-9; v += step {
-		a.ticks = append(a.ticks, v)
+	first := math.Ceil(low/step-1e-9) * step
+	for i := 0; i <= int(math.Floor((high-first)/step+1e-9)); i++ {
+		a.ticks = append(a.ticks, first+float64(i)*step)
 	}
 	return a
 }

@@ -112,7 +112,7 @@ func (b *builder) timelineBlocks(p metrics.Profile) []block {
 	if len(blocks) == 0 {
 		return []block{prose("No timeline was recorded.")}
 	}
-	return append([]block{prose("For each backend the typical trial (its outage is nearest the median) and the worst. All timelines of one scenario share their axes.")}, blocks...)
+	return append([]block{prose("For each backend the typical trial (its outage is nearest the median) and the worst. The shaded window is the fault, dashed lines are the ends of the phases. No latency is clipped; records are counted where they were acknowledged, so the burst after an outage is what had waited. All timelines of one scenario share their axes.")}, blocks...)
 }
 
 func (b *builder) hasPlain(p metrics.Profile, l line) bool {

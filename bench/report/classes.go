@@ -56,12 +56,15 @@ func classCell(c *metrics.Cell, class string) (cell, bool) {
 		if !usable(&s) {
 			return mute(notMeasured), true
 		}
-		out := figureCell(medianText(&s), spreadText(&s))
-		if s.P95 != nil {
-			out.Sub = append(out.Sub, "p95 "+atLeast(&s, *s.P95)+ms(*s.P95))
+		if s.Max == 0 && s.Censored == 0 {
+			return figureCell(ms(0), "n"+nbsp+strconv.Itoa(s.N)+" · no probe failed"), true
 		}
-		out.Sub = append(out.Sub, "max "+maxText(&s)+" · n"+nbsp+strconv.Itoa(s.N),
-			fixed(o.PartitionSeconds, 2)+nbsp+"partition-s · "+number(o.Failed)+" failed")
+		out := figureCell(medianText(&s), spreadLines(&s)...)
+		unit := "partition-s"
+		if class == metrics.ClassControl {
+			unit = "s"
+		}
+		out.Sub = append(out.Sub, withUnit(fixed(o.PartitionSeconds, 2), unit)+" unavailable", tickNumber(o.Failed)+" probes failed")
 		return out, true
 	}
 	return mute("no such partition"), false
@@ -88,7 +91,7 @@ func (b *builder) clients(p metrics.Profile) []block {
 	if len(gaps.Rows) == 0 {
 		return nil
 	}
-	return []block{tabled(gaps), tabled(latency)}
+	return []block{tabled(gaps), {Fold: &fold{Summary: "Latency of the clients in the steady phases", Blocks: []block{tabled(latency)}}}}
 }
 
 func (b *builder) clientConfigs(p metrics.Profile, l line) []string {
@@ -121,9 +124,9 @@ func (b *builder) clientRow(p metrics.Profile, l line, name string, of func(*met
 func gapCell(c *metrics.Cell, config string) cell {
 	for _, client := range c.Clients {
 		if client.Config == config {
-			out := summaryCell(client.Gap)
+			out := mute(notMeasured)
 			if usable(client.Gap) {
-				out.Sub = append(out.Sub, "max "+maxText(client.Gap)+" · n"+nbsp+strconv.Itoa(client.Gap.N))
+				out = figureCell(medianText(client.Gap), spreadLines(client.Gap)...)
 			}
 			out.Sub = append(out.Sub, plural(int(client.Errors), "record failed", "records failed"))
 			return out
@@ -142,5 +145,5 @@ func clientLatency(c *metrics.Cell, config string) cell {
 }
 
 func latencyCell(l metrics.Latency) cell {
-	return figureCell("p50 "+ms(l.P50Ms), "p99 "+ms(l.P99Ms), "p99.9 "+ms(l.P999Ms), "max "+ms(l.MaxMs), grouped(l.N)+" records")
+	return figureCell("p50 "+ms(l.P50Ms), "p99 "+ms(l.P99Ms), "p99.9 "+ms(l.P999Ms), "max "+ms(l.MaxMs)+" · "+withUnit(grouped(l.N), "records"))
 }

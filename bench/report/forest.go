@@ -1,8 +1,6 @@
 package report
 
 import (
-	"math"
-
 	"github.com/regency-project/regency/bench/metrics"
 )
 
@@ -50,14 +48,14 @@ func (b *builder) scenarioTitle(name string) string {
 func (b *builder) comparisonTable(p metrics.Profile, list []compared) *table {
 	ref := b.backendTitle(b.run.Reference)
 	t := &table{ID: b.id("comparison", p.Name), Caption: "Ratio of median outages to that of " + ref + "; below 1 is shorter. “Faster” and “slower” are said only when the 95 % interval excludes 1, which needs at least 10 trials on both sides."}
-	t.Columns = []column{{Title: "Backend"}, {Title: "Ratio to " + ref}, {Title: "Verdict"}}
+	t.Columns = []column{{Title: "Backend"}, {Title: "Ratio to " + ref}, {Title: "Interval"}, {Title: "Verdict"}}
 	group := ""
 	for _, c := range list {
 		if title := b.scenarioTitle(c.Scenario); title != group {
 			group = title
 			t.Rows = append(t.Rows, row{Group: group})
 		}
-		t.Rows = append(t.Rows, row{Cells: []cell{b.backendHead(c.Backend), figureCell(ratioText(c.Ratio.Value), ratioSpan(c.Ratio)), text(c.verdict)}})
+		t.Rows = append(t.Rows, row{Cells: []cell{b.backendHead(c.Backend), figureCell(ratioText(c.Ratio.Value)), text(ratioSpan(c.Ratio)), text(c.verdict)}})
 	}
 	return t
 }
@@ -72,7 +70,11 @@ func (b *builder) forestFigure(p metrics.Profile, list []compared) *figure {
 		}
 	}
 	a := axis{log: true, low: 1 / reach, high: reach, from: left + 10, to: width - right}
-	for _, v := range []float64{0.01, 0.02, 0.05, 0.1, 0.2, 0.33, 0.5, 0.67, 0.8, 1, 1.25, 1.5, 2, 3, 5, 10, 20, 50, 100} {
+	ticks := []float64{0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 5, 10, 20, 50, 100}
+	if reach < 2.5 {
+		ticks = []float64{0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 1, 1.1, 1.25, 1.5, 1.75, 2, 2.5}
+	}
+	for _, v := range ticks {
 		if v >= a.low && v <= a.high {
 			a.ticks = append(a.ticks, v)
 		}
@@ -95,7 +97,9 @@ func (b *builder) forestFigure(p metrics.Profile, list []compared) *figure {
 		c.line(a.pos(v), top+stripHeader, a.pos(v), bottom, class)
 		c.text(a.pos(v), bottom+16, "middle", "tick", tickNumber(v))
 	}
-	c.text((a.from+a.to)/2, bottom+34, "middle", "unit", "← shorter outage than "+b.backendTitle(b.run.Reference)+"     ratio of medians     longer →")
+	c.text(a.from, bottom+34, "start", "unit", "← shorter outage")
+	c.text((a.from+a.to)/2, bottom+34, "middle", "unit", "ratio of medians to "+b.backendTitle(b.run.Reference)+", logarithmic")
+	c.text(a.to, bottom+34, "end", "unit", "longer →")
 	y, group := top, ""
 	for _, x := range list {
 		if x.Scenario != group {
@@ -117,5 +121,5 @@ func (b *builder) forestFigure(p metrics.Profile, list []compared) *figure {
 		y += rowH
 	}
 	caption := "Dots are ratios of median outages to " + b.backendTitle(b.run.Reference) + "; solid whiskers are 95 % intervals, dotted ones only the spread of single trials, from which nothing follows."
-	return c.figure(b.id("ratios", p.Name), "Ratios to "+b.backendTitle(b.run.Reference)+", profile "+p.Name, caption, math.Max(width, 0), bottom+42)
+	return c.figure(b.id("ratios", p.Name), "Ratios to "+b.backendTitle(b.run.Reference)+", profile "+p.Name, caption, width, bottom+42)
 }

@@ -67,12 +67,22 @@ func perSecond(v float64) string { return withUnit(number(v), "rec/s") }
 
 // byteSize writes a number of bytes in decimal units.
 func byteSize(v float64) string {
+	if !finite(v) {
+		return notMeasured
+	}
 	for _, u := range []struct {
 		size float64
 		name string
 	}{{1e9, "GB"}, {1e6, "MB"}, {1e3, "kB"}} {
 		if v >= u.size {
-			return withUnit(strconv.FormatFloat(v/u.size, 'f', 2, 64), u.name)
+			v /= u.size
+			digits := 2
+			if v >= 100 {
+				digits = 0
+			} else if v >= 10 {
+				digits = 1
+			}
+			return withUnit(strconv.FormatFloat(v, 'f', digits, 64), u.name)
 		}
 	}
 	return withUnit(number(v), "B")

@@ -106,7 +106,7 @@ func (b *builder) remainder(p metrics.Profile) []block {
 			if !usable(c.Remainder) {
 				return mute(notMeasured)
 			}
-			out := figureCell(medianText(c.Remainder), spreadText(c.Remainder), "max "+maxText(c.Remainder), "n"+nbsp+strconv.Itoa(c.Remainder.N))
+			out := figureCell(medianText(c.Remainder), spreadLines(c.Remainder)...)
 			if usable(c.Headline) {
 				out.Sub = append(out.Sub, "outage "+medianText(c.Headline))
 			}
@@ -114,7 +114,7 @@ func (b *builder) remainder(p metrics.Profile) []block {
 				out.Sub = append(out.Sub, "detection "+medianText(c.Detection))
 			}
 			if phase, width := largestAfterDetection(c); phase != "" {
-				out.Sub = append(out.Sub, "longest phase then: "+phase+" "+ms(width))
+				out.Sub = append(out.Sub, "then longest: "+phase+" "+ms(width))
 			}
 			return out
 		})
@@ -157,6 +157,22 @@ func summaryCell(s *metrics.Summary) cell {
 		return mute(notMeasured)
 	}
 	return figureCell(medianText(s), spreadText(s))
+}
+
+// spreadLines are the lines under a median: its range or interval with n, and where the range does not give it, the longest.
+func spreadLines(s *metrics.Summary) []string {
+	n := " · n" + nbsp + strconv.Itoa(s.N)
+	var lines []string
+	switch {
+	case s.CI == nil && s.Censored == 0:
+		lines = []string{spreadText(s) + n}
+	default:
+		lines = []string{spreadText(s), "max " + maxText(s) + n}
+	}
+	if s.P95 != nil {
+		lines = append(lines, "p95 "+atLeast(s, *s.P95)+ms(*s.P95))
+	}
+	return lines
 }
 
 func (b *builder) backendHead(name string) cell {

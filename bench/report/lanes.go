@@ -42,7 +42,7 @@ func drawLanes(c *canvas, t axis, lanes []metrics.Lane, all int, y float64) {
 	if len(lanes) < all {
 		title += fmt.Sprintf(" (%d of %d lanes: the controller and the changed ones first)", len(lanes), all)
 	}
-	c.text(t.from, y-5, "start", "small mut", title)
+	c.text(t.from, y-5, "start", "title", title)
 	if len(lanes) == 0 {
 		c.text(t.from+6, y+16, "start", "mut ital", "not recorded")
 		return

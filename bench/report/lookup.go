@@ -3,6 +3,7 @@ package report
 import (
 	"slices"
 	"strconv"
+	"strings"
 
 	"github.com/regency-project/regency/bench/metrics"
 )
@@ -65,6 +66,14 @@ func variantTitle(v string) string {
 	return "(" + v + ")"
 }
 
+// variantShort fits beside a backend's name in a picture.
+func variantShort(v string) string {
+	if v == variantCoordination {
+		return "victim led coordination too"
+	}
+	return v
+}
+
 // lines lists the rows of a profile of one kind of scenario, variants after the plain row.
 func (b *builder) lines(profile, kind string) []line {
 	var out []line
@@ -119,10 +128,16 @@ func (b *builder) blocked(c *metrics.Cell, l line, backend metrics.Backend, shor
 func (b *builder) backendTitle(name string) string {
 	for _, x := range b.run.Backends {
 		if x.Name == name {
-			return orText(x.Title, x.Name)
+			return shortTitle(x)
 		}
 	}
 	return name
+}
+
+// shortTitle is a backend's title without what stands in parentheses behind it: the settings give it in full.
+func shortTitle(x metrics.Backend) string {
+	title, _, _ := strings.Cut(x.Title, " (")
+	return orText(title, x.Name)
 }
 
 // fixedColour keeps a backend's colour the same in every report, whichever others ran.
@@ -144,7 +159,7 @@ func (b *builder) backendColumns(first string) []column {
 		if x.Status == metrics.StatusNotRun {
 			sub = "not run"
 		}
-		cols = append(cols, column{Title: orText(x.Title, x.Name), Sub: sub, Class: b.colour(x.Name)})
+		cols = append(cols, column{Title: shortTitle(x), Sub: sub, Class: b.colour(x.Name)})
 	}
 	return cols
 }

@@ -48,7 +48,7 @@ func markdownBlocks(b *bytes.Buffer, blocks []block) {
 			for strings.Contains(x.Code, fence) {
 				fence += "`"
 			}
-			fmt.Fprintf(b, "%s\n%s\n%s\n\n", fence, x.Code, fence)
+			fmt.Fprintf(b, "%s\n%s\n%s\n\n", fence, printable(x.Code), fence)
 		case x.Table != nil:
 			markdownTable(b, x.Table)
 		case x.Figure != nil:
@@ -91,7 +91,17 @@ var markdownEscapes = strings.NewReplacer("\\", "\\\\", "|", "\\|", "<", "&lt;",
 	"\r", " ", "\n", " ", "~", "\\~", "!", "\\!")
 
 // plain writes any text so that Markdown shows it as it is, on one line.
-func plain(s string) string { return markdownEscapes.Replace(s) }
+func plain(s string) string { return markdownEscapes.Replace(printable(s)) }
+
+// printable replaces what no text file should hold, as the HTML does.
+func printable(s string) string {
+	return strings.Map(func(r rune) rune {
+		if r < ' ' && r != '\n' && r != '\r' && r != '\t' {
+			return '\ufffd'
+		}
+		return r
+	}, s)
+}
 
 func plainAll(list []string) []string {
 	out := make([]string, len(list))

@@ -69,7 +69,7 @@ func (b *builder) phaseFigure(p metrics.Profile) *figure {
 
 func (b *builder) phaseBar(profile string, l line, x metrics.Backend) phaseBar {
 	c := b.cell(profile, l, x.Name)
-	bar := phaseBar{label: orText(x.Title, x.Name), sub: strings.Trim(variantTitle(l.variant), "()"), class: b.colour(x.Name), widths: map[string]float64{}}
+	bar := phaseBar{label: shortTitle(x), sub: variantShort(l.variant), class: b.colour(x.Name), widths: map[string]float64{}}
 	if bar.note = b.blocked(c, l, x, false); bar.note != "" {
 		return bar
 	}
@@ -128,7 +128,7 @@ func drawPhases(groups []phaseGroup) (*canvas, float64) {
 	for _, a := range []axis{left, right} {
 		for _, t := range a.ticks {
 			c.line(a.pos(t), top, a.pos(t), bottom, "grid")
-			c.text(a.pos(t), bottom+16, "middle", "tick", number(t))
+			c.text(a.pos(t), bottom+16, "middle", "tick", tickNumber(t))
 		}
 	}
 	c.text((phaseLeft+phaseSplit)/2, bottom+34, "middle", "unit", "since the fault took effect, milliseconds")
@@ -212,7 +212,7 @@ func phaseLegend(c *canvas) {
 
 // phaseTable gives the widths that the figure stacks.
 func (b *builder) phaseTable(p metrics.Profile) *table {
-	t := &table{ID: b.id("phase-table", p.Name), Caption: "Median width of each phase, with its range or interval. “Not observed” is not 0: no trial showed the end of the phase."}
+	t := &table{ID: b.id("phase-table", p.Name), Caption: "Median width of each phase, with its range or interval. “Not observed” is not 0: no trial showed the end of the phase, because it was not seen or does not belong to the fault. A phase starts where the last observed one ended, so where a trial lacks a phase its time is in the next one."}
 	t.Columns = []column{{Title: "Backend"}}
 	for _, name := range metrics.PhaseNames {
 		t.Columns = append(t.Columns, column{Title: name})

@@ -31,7 +31,11 @@ func (b *builder) backendTable() *table {
 	version, processes := row{Cells: []cell{head("version of the service")}}, row{Cells: []cell{head("processes")}}
 	var keys []string
 	for _, x := range b.run.Backends {
-		version.Cells = append(version.Cells, text(orText(x.Version, "unknown")))
+		what := text(orText(x.Version, "unknown"))
+		if x.Title != shortTitle(x) {
+			what.Sub = append(what.Sub, x.Title)
+		}
+		version.Cells = append(version.Cells, what)
 		service := "service inside the brokers"
 		if x.Service > 0 {
 			service = strconv.Itoa(x.Service) + " of the service"

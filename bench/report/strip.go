@@ -4,7 +4,6 @@ import (
 	"fmt"
 	"math"
 	"strconv"
-	"strings"
 
 	"github.com/regency-project/regency/bench/metrics"
 )
@@ -64,7 +63,7 @@ func drawStrips(groups []stripGroup, axisTitle, dot string) (*canvas, float64) {
 	for _, t := range a.ticks {
 		x := a.pos(t)
 		c.line(x, top, x, bottom, "grid")
-		c.text(x, bottom+16, "middle", "tick", number(t))
+		c.text(x, bottom+16, "middle", "tick", tickNumber(t))
 	}
 	if a.log && zeros {
 		c.text(stripLeft+14, bottom+16, "middle", "tick", "0")
@@ -131,6 +130,10 @@ func (r strip) draw(c *canvas, a axis, y float64) {
 		x1, x2 := place(r.ci.Low), place(r.ci.High)
 		c.rect(x1, mid-3, x2-x1, 6, "f-"+r.class+" half", "95 % interval of the median "+span(r.ci.Low, r.ci.High))
 	}
+	if r.median != nil && finite(*r.median) {
+		x := place(*r.median)
+		c.line(x, mid-13, x, mid+13, "median")
+	}
 	for i, p := range r.points {
 		x, py := place(p.value), mid+stripOffset(i, len(r.points))
 		if p.censored {
@@ -138,10 +141,6 @@ func (r strip) draw(c *canvas, a axis, y float64) {
 			continue
 		}
 		c.circle(x, py, 4, "dot f-"+r.class, p.tip)
-	}
-	if r.median != nil && finite(*r.median) {
-		x := place(*r.median)
-		c.line(x, mid-11, x, mid+11, "median")
 	}
 	c.text(stripWidth, mid+4, "end", "figure", r.right)
 }
@@ -230,12 +229,15 @@ func headlineSuffix(s metrics.Scenario) string {
 	if s.Headline == "" {
 		return ""
 	}
+	if s.Headline == metrics.ClassControl {
+		return " · outage of the control plane"
+	}
 	return " · outage of partitions " + className(s.Headline)
 }
 
 func (b *builder) outageStrip(profile string, l line, x metrics.Backend) strip {
 	c := b.cell(profile, l, x.Name)
-	r := strip{label: orText(x.Title, x.Name), sub: strings.Trim(variantTitle(l.variant), "()"), class: b.colour(x.Name)}
+	r := strip{label: shortTitle(x), sub: variantShort(l.variant), class: b.colour(x.Name)}
 	if r.note = b.blocked(c, l, x, false); r.note != "" {
 		return r
 	}

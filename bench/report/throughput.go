@@ -61,7 +61,7 @@ func (b *builder) throughputFigure(p metrics.Profile, lines []line) *figure {
 		g := stripGroup{title: l.title()}
 		for _, x := range b.run.Backends {
 			c := b.cell(p.Name, l, x.Name)
-			r := strip{label: orText(x.Title, x.Name), class: b.colour(x.Name), note: b.blocked(c, l, x, false)}
+			r := strip{label: shortTitle(x), class: b.colour(x.Name), note: b.blocked(c, l, x, false)}
 			if r.note == "" && (c.Throughput == nil || len(c.Throughput.Rounds) == 0) {
 				r.note = "no round counted"
 			}

@@ -11,8 +11,8 @@ import (
 // Sizes of a timeline figure: two columns of panels, the typical trial and the worst one.
 const (
 	timeWidth  = 1000.0
-	timeGutter = 52.0
-	timePlot   = 440.0
+	timeGutter = 64.0
+	timePlot   = 422.0
 	timePanel  = 62.0
 	timeGap    = 24.0
 	timeBins   = 260 // more are joined
@@ -62,11 +62,11 @@ func (b *builder) timelines(p metrics.Profile, s metrics.Scenario) []*figure {
 		c := &canvas{}
 		height := b.timeColumn(c, 0, "Typical trial", o.typical, scale, b.colour(o.cell.Backend))
 		if o.worst != nil {
-			height = max(height, b.timeColumn(c, timeWidth-timeGutter-timePlot, "Worst trial", o.worst, scale, b.colour(o.cell.Backend)))
+			height = max(height, b.timeColumn(c, timeWidth-timeGutter-timePlot-10, "Worst trial", o.worst, scale, b.colour(o.cell.Backend)))
 		} else {
-			c.text(timeWidth-timePlot, 14, "start", "mut ital", "The typical trial is also the worst one, or the only one recorded.")
+			c.text(timeWidth-timePlot-10, 14, "start", "mut ital", "The typical trial is also the worst one, or the only one recorded.")
 		}
-		caption := fmt.Sprintf("What clients saw around the fault, in bins of %s: offered and acknowledged records, the longest latency (logarithmic, not clipped), errors, who led, and CPU; the shaded window is the fault.", ms(o.typical.BinMs))
+		caption := fmt.Sprintf("What the clients saw before, during and after the fault, in bins of %s.", ms(o.typical.BinMs))
 		out = append(out, c.figure(b.id("timeline", p.Name, s.Name, o.cell.Backend, o.cell.Variant), title, caption, timeWidth, height))
 	}
 	return out
@@ -89,11 +89,6 @@ func measureScale(all []*metrics.Series) timeScale {
 			k.rate = max(k.rate, peak(t.Offered), peak(t.Acked))
 			k.errors = max(k.errors, peak(t.Errors))
 			k.latency = max(k.latency, peakOf(t.MaxMs))
-			for _, v := range t.P50Ms {
-				if v != nil && *v > 0 && finite(*v) {
-					k.latencyLow = min(k.latencyLow, *v)
-				}
-			}
 			for _, v := range t.MaxMs {
 				if v != nil && *v > 0 && finite(*v) {
 					k.latencyLow = min(k.latencyLow, *v)
@@ -107,6 +102,14 @@ func measureScale(all []*metrics.Series) timeScale {
 	return k
 }
 
+// errorHeight is that of the panel of errors: none when there were none.
+func (k timeScale) errorHeight() float64 {
+	if k.errors <= 0 {
+		return 0
+	}
+	return timePanel
+}
+
 // timeColumn draws one trial from x on and gives the height used.
 func (b *builder) timeColumn(c *canvas, x float64, name string, s *metrics.Series, k timeScale, class string) float64 {
 	x0 := x + timeGutter
@@ -116,13 +119,14 @@ func (b *builder) timeColumn(c *canvas, x float64, name string, s *metrics.Serie
 	if tr := b.trials[s.Trial]; tr != nil && tr.Headline != nil {
 		sub += " · outage " + ms(*tr.Headline)
 	}
-	c.text(x+86, 14, "start", "small mut", ellipsis(sub, 66))
-	const top = 48.0
+	c.text(x+106, 14, "start", "small mut", ellipsis(sub, 62))
+	const top = 56.0
 	lanes := chooseLanes(s)
-	laneTop := top + float64(len(k.configs)+2)*(timePanel+timeGap)
+	laneTop := top + float64(len(k.configs)+1)*(timePanel+timeGap) + k.errorHeight() + timeGap
 	cpuTop := laneTop + lanesHeight(lanes) + timeGap
 	bottom := cpuTop + timePanel
-	faultWindow(c, t, s, top-14, bottom)
+	faultWindow(c, t, s, top-18, bottom)
+	drawMarks(c, t, s.Marks, top-18, bottom)
 	y := top
 	for _, config := range k.configs {
 		ratePanel(c, t, s, config, y, k, class)
@@ -133,13 +137,15 @@ func (b *builder) timeColumn(c *canvas, x float64, name string, s *metrics.Serie
 	errorPanel(c, t, s, y, k)
 	drawLanes(c, t, lanes, len(s.Lanes), laneTop)
 	cpuPanel(c, t, s, cpuTop, k, class)
-	drawMarks(c, t, s.Marks, top-14, bottom)
 	for _, tick := range t.ticks {
 		c.text(t.pos(tick), bottom+15, "middle", "tick", secondsTick(tick))
 	}
 	c.text(x0+timePlot/2, bottom+32, "middle", "unit", "seconds after the fault took effect")
 	return bottom + 40
 }
+
+// seconds writes an instant with its hundredths.
+func seconds(v float64) string { return strings.Replace(fixed(v/1000, 2), "-", "−", 1) }
 
 func secondsTick(v float64) string {
 	s := strings.TrimRight(strings.TrimRight(fixed(v/1000, 2), "0"), ".")
@@ -166,7 +172,7 @@ func clamp(v, low, high float64) float64 { return min(max(v, low), high) }
 // panel draws the frame of one panel: title, horizontal grid and its axis from 0.
 func panel(c *canvas, t axis, y, peak float64, title string) axis {
 	a := linearAxis(0, peak, y+timePanel, y, 2)
-	c.text(t.from, y-5, "start", "small mut", title)
+	c.text(t.from, y-5, "start", "title", title)
 	for _, v := range a.ticks {
 		c.line(t.from, a.pos(v), t.to, a.pos(v), "grid")
 		c.text(t.from-6, a.pos(v)+4, "end", "tick", tickNumber(v))
@@ -201,7 +207,7 @@ func latencyPanel(c *canvas, t axis, s *metrics.Series, y float64, k timeScale, 
 		}
 		title += config + []string{" (line)", " (dotted)"}[i%2]
 	}
-	c.text(t.from, y-5, "start", "small mut", title)
+	c.text(t.from, y-5, "start", "title", title)
 	if k.latency <= 0 || !finite(k.latencyLow) {
 		c.text(t.from+6, y+timePanel/2, "start", "mut ital", "no latency recorded")
 		return
@@ -226,11 +232,9 @@ func latencyPanel(c *canvas, t axis, s *metrics.Series, y float64, k timeScale, 
 
 func errorPanel(c *canvas, t axis, s *metrics.Series, y float64, k timeScale) {
 	if k.errors <= 0 {
-		c.text(t.from, y-5, "start", "small mut", "errors/s: none in any trial drawn here")
-		c.line(t.from, y+timePanel, t.to, y+timePanel, "axis")
+		c.text(t.from, y-5, "start", "title", "errors/s: none in the trials of this scenario drawn here")
 		return
 	}
-	a := panel(c, t, y, k.errors, "errors/s, all clients")
 	sum := make([]float64, binsOf(s))
 	for _, tr := range s.Configs {
 		for i := range min(len(sum), len(tr.Errors)) {
@@ -239,7 +243,7 @@ func errorPanel(c *canvas, t axis, s *metrics.Series, y float64, k timeScale) {
 			}
 		}
 	}
-	a = linearAxis(0, max(k.errors, peak(sum)), y+timePanel, y, 2)
+	a := panel(c, t, y, max(k.errors, peak(sum)), "errors/s, all clients")
 	c.path(steps(t, a, s, sum, true), "errors", "")
 }
 
@@ -276,9 +280,9 @@ func drawMarks(c *canvas, t axis, marks []metrics.Mark, top, bottom float64) {
 		for j+1 < len(marks) && finite(marks[j+1].AtMs) && t.pos(marks[j+1].AtMs)-t.pos(marks[i].AtMs) < 40 {
 			j++
 		}
-		label := marks[i].Name + " " + secondsTick(marks[i].AtMs) + nbsp + "s"
+		label := marks[i].Name + " " + seconds(marks[i].AtMs) + nbsp + "s"
 		if j > i {
-			label = fmt.Sprintf("%s → %s %s–%s%ss", marks[i].Name, marks[j].Name, secondsTick(marks[i].AtMs), secondsTick(marks[j].AtMs), nbsp)
+			label = fmt.Sprintf("%s → %s %s–%s%ss", marks[i].Name, marks[j].Name, seconds(marks[i].AtMs), seconds(marks[j].AtMs), nbsp)
 		}
 		for _, m := range marks[i : j+1] {
 			c.line(t.pos(m.AtMs), top, t.pos(m.AtMs), bottom, "mark")
@@ -291,7 +295,7 @@ func drawMarks(c *canvas, t axis, marks []metrics.Mark, top, bottom float64) {
 		if rowUp = x < lastEnd && !rowUp; rowUp {
 			y -= 11
 		}
-		c.text(x, y, "start", "small", label)
+		c.text(x, y, "start", "small halo", label)
 		lastEnd = x + width + 6
 		i = j + 1
 	}

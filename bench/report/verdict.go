@@ -46,7 +46,7 @@ func (b *builder) banner() banner {
 	}
 	for _, x := range b.run.Backends {
 		if x.Status == metrics.StatusNotRun {
-			out.Notes = append(out.Notes, orText(x.Title, x.Name)+" not run: "+orText(x.Reason, "no reason recorded"))
+			out.Notes = append(out.Notes, shortTitle(x)+" not run: "+orText(x.Reason, "no reason recorded"))
 		}
 	}
 	for _, name := range v.NotRun {
@@ -138,7 +138,7 @@ func (b *builder) outageFinding(p metrics.Profile, l line) string {
 		if b.blocked(c, l, x, true) != "" || !usable(c.Headline) {
 			continue
 		}
-		name := orText(x.Title, x.Name)
+		name := shortTitle(x)
 		median.add(name, c.Headline.Median)
 		worst.add(name, c.Headline.Max)
 		n += c.Headline.N
@@ -164,11 +164,14 @@ func (b *builder) remainderFinding(p metrics.Profile) string {
 			if b.blocked(c, l, x, true) != "" || !usable(c.Remainder) {
 				continue
 			}
-			name := orText(x.Title, x.Name)
+			name := shortTitle(x)
+			if l.variant != "" {
+				name += ", " + variantShort(l.variant)
+			}
 			e.add(name, c.Remainder.Median)
 			if c.Remainder.Median > remainderGoal {
 				phase, width := largestAfterDetection(c)
-				what := fmt.Sprintf("%s, %s: %s", name, l.title(), ms(c.Remainder.Median))
+				what := fmt.Sprintf("%s, %s: %s", name, orText(l.scenario.Title, l.scenario.Name), ms(c.Remainder.Median))
 				if phase != "" {
 					what += ", most of it in " + phase + " (" + ms(width) + ")"
 				}
@@ -181,7 +184,7 @@ func (b *builder) remainderFinding(p metrics.Profile) string {
 	}
 	s := "What follows detection (outage − detection, paired by trial) has medians of " + e.say(ms)
 	if len(slow) == 0 {
-		return s + ", so detection takes nearly all of the time and the settings decide it."
+		return s + "; none is above " + ms(remainderGoal) + "."
 	}
 	return s + ". Above " + ms(remainderGoal) + ": " + strings.Join(slow, "; ") + "."
 }
@@ -201,7 +204,7 @@ func (b *builder) throughputFinding(p metrics.Profile, l line) string {
 	for _, x := range b.run.Backends {
 		c := b.cell(p.Name, l, x.Name)
 		if b.blocked(c, l, x, true) == "" && c.Throughput != nil && len(c.Throughput.Rounds) > 0 {
-			e.add(orText(x.Title, x.Name), c.Throughput.RecordsPerS)
+			e.add(shortTitle(x), c.Throughput.RecordsPerS)
 		}
 	}
 	if e.n == 0 {
