@@ -127,7 +127,7 @@ func (r *Run) cells(m Manifest, blocks []*rawBlock) {
 				continue
 			}
 			t := raw.trial(s)
-			k := cellKey{raw.start.Profile, s.Name, raw.start.Backend, variant(t)}
+			k := cellKey{raw.start.Profile, s.Name, raw.start.Backend, t.Variant()}
 			if !raw.start.Counted {
 				k.variant = ""
 				shaken[k] = append(shaken[k], t.Violations...)
@@ -140,7 +140,7 @@ func (r *Run) cells(m Manifest, blocks []*rawBlock) {
 		for _, s := range m.Scenarios {
 			for _, b := range m.Backends {
 				k := cellKey{p.Name, s.Name, b.Name, ""}
-				other := cellKey{p.Name, s.Name, b.Name, "coordination-leader"}
+				other := cellKey{p.Name, s.Name, b.Name, VariantBoth}
 				if len(entries[k]) > 0 || len(entries[other]) == 0 {
 					r.Cells = append(r.Cells, cell(m, p.Name, "", b.Name, s, entries[k], shaken[k]))
 				}

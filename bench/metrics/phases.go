@@ -2,6 +2,8 @@ package metrics
 
 import (
 	"slices"
+
+	"github.com/regency-project/regency/bench/timeline"
 )
 
 // step is the end of a phase as the timeline shows it.
@@ -82,17 +84,52 @@ func (r *raw) load() *step {
 	return nil
 }
 
-// commit is the one that took leadership from the victim.
+// commit is the one that took leadership from the victim. The controller logs it when its answer has come; another broker can have applied it by then,
+// which is as good a proof.
 func (r *raw) commit() *step {
+	done, seq := r.committed()
+	if done == nil {
+		return nil
+	}
+	earlier := func(e timeline.Event) {
+		if e.T < done.t {
+			done = &step{e.T, e.Broker}
+		}
+	}
+	for _, e := range r.survivors("view.applied") {
+		var v struct {
+			Seq int64 `json:"seq"`
+		}
+		if e.Decode(&v) == nil && v.Seq == seq {
+			earlier(e)
+		}
+	}
+	lost := make(map[key]bool)
+	if r.before != nil {
+		for _, p := range r.before.Partitions {
+			lost[key{p.Topic, p.Partition}] = p.Leader == r.victim.Broker
+		}
+	}
+	for _, e := range r.survivors("partition.leader") {
+		var p key
+		if e.Decode(&p) == nil && lost[p] {
+			earlier(e)
+		}
+	}
+	return done
+}
+
+func (r *raw) committed() (*step, int64) {
 	for _, e := range r.survivors("controller.committed") {
 		var c struct {
+			Seq     int64   `json:"seq"`
 			Brokers []int32 `json:"brokers"`
 		}
 		if e.Decode(&c) == nil && slices.Contains(c.Brokers, r.victim.Broker) {
-			return &step{e.T, e.Broker}
+			return &step{e.T, e.Broker}, c.Seq
 		}
 	}
-	return nil
+	return nil, 0
 }
 
 // serve is when the last of the probed partitions has its new leader; for the control plane, when a broker has applied the commit.

@@ -100,10 +100,13 @@ func (r *raw) clients(headline string) []ClientGap {
 	return list
 }
 
-// variant names the cell that the trial belongs to.
-func variant(t Trial) string {
+// VariantBoth is the cell of trials whose victim was the controller and hosted the coordination leader.
+const VariantBoth = "coordination-leader"
+
+// Variant names the cell that the trial belongs to.
+func (t Trial) Variant() string {
 	if t.Victim != nil && t.Victim.CoordinationLeader != nil && *t.Victim.CoordinationLeader && t.Victim.Controller {
-		return "coordination-leader"
+		return VariantBoth
 	}
 	return ""
 }

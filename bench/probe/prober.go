@@ -15,7 +15,6 @@ import (
 	"time"
 
 	"github.com/HdrHistogram/hdrhistogram-go"
-	"github.com/twmb/franz-go/pkg/kmsg"
 	"golang.org/x/sync/errgroup"
 
 	"github.com/regency-project/regency/bench/timeline"
@@ -50,7 +49,7 @@ type Options struct {
 	Addrs   map[int32]string // of every broker
 	Records Records
 	Emit    func(timeline.ProbeRun)
-	// ControlTopic prefixes the names of topics that control-plane probes make. Leftovers returns those that may still exist.
+	// ControlTopic prefixes the names of topics that control-plane probes make.
 	ControlTopic string
 }
 
@@ -61,7 +60,7 @@ type Prober struct {
 
 	mu struct {
 		sync.Mutex
-		leftovers map[string]bool
+		leftovers []string
 		delay     *hdrhistogram.Histogram // microseconds
 	}
 }
@@ -69,7 +68,7 @@ type Prober struct {
 type target struct {
 	Target
 	p     *Prober
-	lanes map[int32]*lane
+	lanes map[int32][]*lane // of each broker; probe n takes number n modulo their count
 
 	mu struct {
 		sync.Mutex
@@ -82,7 +81,6 @@ type target struct {
 // New makes a prober; Run starts it.
 func New(o Options, targets []Target) (*Prober, error) {
 	p := &Prober{o: o}
-	p.mu.leftovers = make(map[string]bool)
 	p.mu.delay = hdrhistogram.New(1, time.Minute.Microseconds(), 3)
 	for _, t := range targets {
 		if t.Interval <= 0 || t.Deadline < t.Interval {
@@ -129,16 +127,12 @@ func (p *Prober) Status() []Status {
 	return list
 }
 
-// Leftovers returns control-plane topics that may still exist.
+// Leftovers returns the topics that control-plane probes made. Those that were deleted are among them: a creation that was answered late, by another broker,
+// can have made one again.
 func (p *Prober) Leftovers() []string {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	var names []string
-	for name := range p.mu.leftovers {
-		names = append(names, name)
-	}
-	slices.Sort(names)
-	return names
+	return slices.Clone(p.mu.leftovers)
 }
 
 // Delay tells how late probes were sent.
@@ -159,10 +153,10 @@ func (p *Prober) late(d time.Duration) {
 func (t *target) run(ctx context.Context) error {
 	life, end := context.WithCancel(context.WithoutCancel(ctx))
 	defer end()
-	t.lanes = make(map[int32]*lane)
+	t.lanes = make(map[int32][]*lane)
 	for _, id := range append([]int32{t.First}, t.Brokers...) {
-		if t.lanes[id] == nil {
-			t.lanes[id] = newLane(life, t.p.o.Addrs[id])
+		for len(t.lanes[id]) < t.width() {
+			t.lanes[id] = append(t.lanes[id], newLane(life, t.p.o.Addrs[id]))
 		}
 	}
 	if err := t.waitConnected(ctx); err != nil {
@@ -192,10 +186,21 @@ func (t *target) run(ctx context.Context) error {
 	}
 }
 
+// width is how many connections to each broker the target needs, so that no probe waits for the answer to one before it. A broker that is not the leader
+// says so at once; one that passes a request on to a controller that is gone answers late, and in order.
+func (t *target) width() int {
+	if t.Topic != "" {
+		return 1
+	}
+	return int(t.Deadline/t.Interval) + 1
+}
+
 func (t *target) close(end context.CancelFunc) {
 	end()
-	for _, l := range t.lanes {
-		l.close()
+	for _, list := range t.lanes {
+		for _, l := range list {
+			l.close()
+		}
 	}
 }
 
@@ -205,8 +210,9 @@ func (t *target) waitConnected(ctx context.Context) error {
 	defer cancel()
 	tick := time.NewTicker(time.Millisecond)
 	defer tick.Stop()
-	for _, l := range t.lanes {
-		for !l.connected() {
+	connected := func(l *lane) bool { return l.connected() }
+	for _, list := range t.lanes {
+		for !slices.ContainsFunc(list, connected) {
 			select {
 			case <-tick.C:
 			case <-ctx.Done():
@@ -237,25 +243,17 @@ func (t *target) controlAttempt(n int64) attempt {
 	t.mu.name = ""
 	t.mu.Unlock()
 	if made != "" {
-		a := deleteAttempt(made, t.Deadline)
-		a.won = func(kmsg.Response) { t.p.forget(made) }
-		return a
+		return deleteAttempt(made, t.Deadline)
 	}
 	name := fmt.Sprintf("%s%d", t.p.o.ControlTopic, n)
 	t.p.mu.Lock()
-	t.p.mu.leftovers[name] = true // from now on, whatever is answered
+	t.p.mu.leftovers = append(t.p.mu.leftovers, name) // whatever is answered
 	t.p.mu.Unlock()
 	return createAttempt(name, t.Deadline, func() {
 		t.mu.Lock()
 		t.mu.name = name
 		t.mu.Unlock()
 	})
-}
-
-func (p *Prober) forget(name string) {
-	p.mu.Lock()
-	delete(p.mu.leftovers, name)
-	p.mu.Unlock()
 }
 
 // probe sends a to the brokers and reports the outcome by the deadline.
@@ -270,7 +268,8 @@ func (t *target) probe(n, intended int64, a attempt) {
 	asked := 0
 	ask := func(id int32) {
 		asked++
-		sent := t.lanes[id].send(a.req)
+		list := t.lanes[id]
+		sent := list[n%int64(len(list))].send(a.req)
 		go func() { answers <- answer{broker: id, reply: <-sent} }()
 	}
 	askOthers := func() {

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"time"
 
 	"golang.org/x/sync/errgroup"
@@ -31,7 +32,7 @@ const (
 type block struct {
 	*engine
 	plan  plan.Block
-	items []plan.Item // what is still to do
+	items []plan.Item // what is still to do; its own copy
 	name  string
 
 	cluster   *target.Local
@@ -43,6 +44,7 @@ type block struct {
 	load      *errgroup.Group
 	trials    []string // ids of the trials that were started
 	saveLogs  bool
+	extra     int // trials added to the plan's
 }
 
 func (b *block) run(ctx context.Context) (err error) {
@@ -121,8 +123,9 @@ func (b *block) runItems(ctx context.Context) error {
 			return fmt.Errorf("%s: %w", item.Trial, err)
 		}
 		b.items = b.items[1:]
-		b.progress.done(item, t)
+		b.progress.done(b.plan, item, t)
 		if t.Status != metrics.StatusInvalid {
+			b.replace(item, t)
 			continue
 		}
 		b.saveLogs = true
@@ -139,6 +142,24 @@ func (b *block) runItems(ctx context.Context) error {
 		}
 	}
 	return nil
+}
+
+// maxExtra bounds the trials that a block runs for those whose victim turned out to be of the other cell.
+const maxExtra = 3
+
+// replace adds a trial for one that went to the cell of victims that hosted the coordination leader: the plan's number is meant for the plain cell.
+func (b *block) replace(item plan.Item, t metrics.Trial) {
+	if t.Variant() == "" || !item.Counted || b.extra == maxExtra {
+		return
+	}
+	b.extra++
+	item.Trial = fmt.Sprintf("%s/%s/%s/extra-%d-%d", b.plan.Backend, b.plan.Profile, item.Scenario, b.plan.Number, b.extra)
+	at := slices.IndexFunc(b.items, func(i plan.Item) bool { return b.scenario(i.Scenario).Kind == scenario.Throughput })
+	if at < 0 {
+		at = len(b.items)
+	}
+	b.items = slices.Insert(b.items, at, item)
+	b.progress.added(b.plan, item)
 }
 
 func (b *block) item(ctx context.Context, item plan.Item) (metrics.Trial, error) {

@@ -7,6 +7,7 @@ import (
 	"math/rand/v2"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"time"
 
@@ -87,7 +88,7 @@ func (e *engine) run(ctx context.Context) error {
 
 // block runs a block; one whose cluster broke down is tried once more with what was left of it.
 func (e *engine) block(ctx context.Context, planned plan.Block) error {
-	items := planned.Items
+	items := slices.Clone(planned.Items)
 	var last error
 	for try := range 2 {
 		b := &block{engine: e, plan: planned, items: items, name: fmt.Sprintf("block-%d", planned.Number)}

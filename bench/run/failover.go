@@ -173,7 +173,7 @@ func (t *trial) startProber(ctx context.Context, view target.View) error {
 	var err error
 	t.prober, err = probe.New(probe.Options{
 		Trial: t.id, Addrs: t.cluster.Addrs(), Records: t.probes, Emit: func(r timeline.ProbeRun) { t.timeline.EmitAt(r.From, r) },
-		ControlTopic: fmt.Sprintf("control-%d-", timeline.Now()),
+		ControlTopic: fmt.Sprintf("%s%d-", timeline.ControlPrefix, timeline.Now()),
 	}, targets)
 	if err != nil {
 		return err

@@ -157,21 +157,21 @@ func (g *progress) text(item plan.Item, t metrics.Trial) string {
 	return strings.Join(parts, " ")
 }
 
-func (g *progress) done(item plan.Item, t metrics.Trial) {
+func (g *progress) done(b plan.Block, item plan.Item, t metrics.Trial) {
 	g.finished++
-	for _, b := range g.manifest.Plan.Blocks {
-		for _, other := range b.Items {
-			if other.Trial == item.Trial {
-				planned := g.cost(b, item)
-				if item == b.Items[0] {
-					planned += startCost
-				}
-				g.spend(planned)
-			}
-		}
+	planned := g.cost(b, item)
+	if item == b.Items[0] {
+		planned += startCost
 	}
+	g.spend(planned)
 	g.line("[%d/%d] %s · %s left", g.finished, g.total, g.text(item, t), minutes(g.left()))
 	g.status("next trial")
+}
+
+// added counts a trial that the plan did not hold.
+func (g *progress) added(b plan.Block, item plan.Item) {
+	g.total++
+	g.expected += g.cost(b, item)
 }
 
 func (g *progress) repeated(item plan.Item, t metrics.Trial) {

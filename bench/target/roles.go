@@ -1,15 +1,14 @@
 package target
 
 import (
-	"bytes"
+	"bufio"
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
 	"net/http"
 	"slices"
-	"strconv"
+	"strings"
 	"time"
 
 	"github.com/twmb/franz-go/pkg/kerr"
@@ -234,7 +233,7 @@ func (l *Local) EmbeddedLeader(ctx context.Context) (int32, error) {
 	if l.ensemble != nil {
 		return 0, errors.New("the coordination service has processes of its own")
 	}
-	var last error
+	last := errors.New("there are no members")
 	for i, addr := range l.members {
 		leads, err := leadsEtcd(ctx, addr)
 		if err != nil {
@@ -246,11 +245,11 @@ func (l *Local) EmbeddedLeader(ctx context.Context) (int32, error) {
 	return 0, fmt.Errorf("no embedded member says that it leads (last: %w)", last)
 }
 
-// leadsEtcd reads a member's maintenance status through etcd's HTTP gateway.
+// leadsEtcd reads a member's metrics: the embedded service has no HTTP gateway to its status API.
 func leadsEtcd(ctx context.Context, addr string) (bool, error) {
 	ctx, cancel := context.WithTimeout(ctx, time.Second)
 	defer cancel()
-	req, err := http.NewRequestWithContext(ctx, http.MethodPost, "http://"+addr+"/v3/maintenance/status", bytes.NewReader([]byte("{}")))
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://"+addr+"/metrics", nil)
 	if err != nil {
 		return false, err
 	}
@@ -261,16 +260,13 @@ func leadsEtcd(ctx context.Context, addr string) (bool, error) {
 	}
 	defer resp.Body.Close()
 	if resp.StatusCode != http.StatusOK {
-		return false, errors.New("status of the member at " + addr + ": HTTP " + strconv.Itoa(resp.StatusCode))
+		return false, fmt.Errorf("metrics of the member at %s: %s", addr, resp.Status)
 	}
-	var status struct {
-		Header struct {
-			MemberID string `json:"member_id"`
-		} `json:"header"`
-		Leader string `json:"leader"`
+	lines := bufio.NewScanner(io.LimitReader(resp.Body, 16<<20))
+	for lines.Scan() {
+		if value, ok := strings.CutPrefix(lines.Text(), "etcd_server_is_leader "); ok {
+			return value == "1", nil
+		}
 	}
-	if err := json.NewDecoder(io.LimitReader(resp.Body, 1<<20)).Decode(&status); err != nil {
-		return false, err
-	}
-	return status.Leader != "" && status.Leader == status.Header.MemberID, nil
+	return false, fmt.Errorf("metrics of the member at %s do not say whether it leads (%w)", addr, errors.Join(lines.Err(), errors.ErrUnsupported))
 }

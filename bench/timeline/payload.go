@@ -96,6 +96,9 @@ const (
 	StepRestarted = "restarted"
 )
 
+// ControlPrefix begins the names of the topics that control-plane probes make and delete.
+const ControlPrefix = "control-"
+
 // Successes is how many consecutive probes must succeed to end an outage: one can be a leader's last breath.
 const Successes = 5
 
