@@ -13,6 +13,9 @@ import (
 //go:embed figure.css
 var figureCSS string
 
+// margin surrounds a picture that is a file of its own.
+const margin = 14
+
 // figure is a finished picture.
 type figure struct {
 	ID      string
@@ -33,17 +36,16 @@ func (f *figure) standalone() string { return f.svg(true) }
 
 func (f *figure) svg(alone bool) string {
 	var b strings.Builder
-	ns, size := "", ""
-	if alone {
-		ns = ` xmlns="http://www.w3.org/2000/svg"`
-		size = fmt.Sprintf(` width="%s" height="%s"`, coordinate(f.width), coordinate(f.height))
+	box, file := fmt.Sprintf("0 0 %s %s", coordinate(f.width), coordinate(f.height)), ""
+	if alone { // a margin, since no page gives one
+		box = fmt.Sprintf("-%d -%d %s %s", margin, margin, coordinate(f.width+2*margin), coordinate(f.height+2*margin))
+		file = fmt.Sprintf(` xmlns="http://www.w3.org/2000/svg" width="%s" height="%s"`, coordinate(f.width+2*margin), coordinate(f.height+2*margin))
 	}
-	fmt.Fprintf(&b, `<svg%s class="fig" viewBox="0 0 %s %s"%s role="img" aria-labelledby="%s-t %s-d">`,
-		ns, coordinate(f.width), coordinate(f.height), size, f.ID, f.ID)
+	fmt.Fprintf(&b, `<svg class="fig" viewBox="%s"%s role="img" aria-labelledby="%s-t %s-d">`, box, file, f.ID, f.ID)
 	fmt.Fprintf(&b, `<title id="%s-t">%s</title><desc id="%s-d">%s</desc>`, f.ID, escape(f.Title), f.ID, escape(f.Caption))
 	if alone {
 		b.WriteString("<style>" + figureCSS + "</style>")
-		fmt.Fprintf(&b, `<rect class="paper" x="0" y="0" width="%s" height="%s"/>`, coordinate(f.width), coordinate(f.height))
+		fmt.Fprintf(&b, `<rect class="paper" x="-%d" y="-%d" width="100%%" height="100%%"/>`, margin, margin)
 	}
 	b.WriteString(f.body)
 	b.WriteString("</svg>")

@@ -110,25 +110,33 @@ func checkPictures(t *testing.T, name, dir string) int {
 				t.Fatalf("%s: parse %s: %v", name, filepath.Base(path), err)
 			}
 			el, ok := tok.(xml.StartElement)
-			if !ok {
+			if !ok || slices.Contains(el.Attr, xml.Attr{Name: xml.Name{Local: "class"}, Value: "paper"}) {
 				continue
 			}
 			for _, a := range el.Attr {
 				inside := func(limit float64, text string) {
 					v, err := strconv.ParseFloat(text, 64)
-					if err != nil || !finite(v) || v < -1 || v > limit+1 {
+					if err != nil || !finite(v) || v < -1 || v > limit-2*margin+1 {
 						t.Errorf("%s: %s: <%s %s=%q>, want a number from 0 to %v", name, filepath.Base(path), el.Name.Local, a.Name.Local, a.Value, limit)
 					}
 				}
 				switch a.Name.Local {
 				case "viewBox":
-					if _, err := fmt.Sscanf(a.Value, "0 0 %f %f", &width, &height); err != nil {
+					if _, err := fmt.Sscanf(a.Value, "-14 -14 %f %f", &width, &height); err != nil {
 						t.Fatalf("%s: viewBox %q: %v", name, a.Value, err)
+					}
+				case "width":
+					if el.Name.Local == "rect" {
+						inside(width, a.Value)
 					}
 				case "x", "x1", "x2", "cx":
 					inside(width, a.Value)
-				case "y", "y1", "y2", "cy", "height":
+				case "y", "y1", "y2", "cy":
 					inside(height, a.Value)
+				case "height":
+					if el.Name.Local == "rect" {
+						inside(height, a.Value)
+					}
 				case "d":
 					for _, n := range numberPattern.FindAllString(a.Value, -1) {
 						inside(max(width, height), strings.TrimPrefix(n, "-"))

@@ -14,13 +14,12 @@ func (b *builder) headline(p metrics.Profile) []block {
 	if len(lines) == 0 {
 		return []block{prose("No cell of this profile is in the run.")}
 	}
-	top := b.sparkTop(p, lines)
 	t := b.matrix("matrix-"+p.Name, "Outage of the worst probed partition of the headline class, one value a trial: median, then its range (from 10 trials on its 95 % interval), p95 (from 40 trials on), the longest, acknowledged records lost, trials counted, and the detection bound that the settings imply.",
 		p.Name, lines, false, func(l line, c *metrics.Cell) cell {
 			if l.scenario.Kind == "throughput" {
 				return throughputHeadline(c)
 			}
-			return b.headlineCell(c, top)
+			return b.headlineCell(c, b.sparkTop(p, l))
 		})
 	return []block{tabled(t)}
 }
@@ -61,16 +60,14 @@ func throughputHeadline(c *metrics.Cell) cell {
 	return figureCell(perSecond(t.RecordsPerS), "range "+span(t.MinRecords, t.MaxRecords), countsText(c, len(t.Rounds)))
 }
 
-// sparkTop is the right end of the small pictures in the matrix: one scale for all.
-func (b *builder) sparkTop(p metrics.Profile, lines []line) float64 {
+// sparkTop is the right end of the small pictures in one row of the matrix: all of a row share their scale.
+func (b *builder) sparkTop(p metrics.Profile, l line) float64 {
 	top := 0.0
-	for _, l := range lines {
-		for _, x := range b.run.Backends {
-			if c := b.cell(p.Name, l, x.Name); c != nil && usable(c.Headline) {
-				top = max(top, c.Headline.Max)
-				if c.Bound != nil {
-					top = max(top, c.Bound.UpperMs)
-				}
+	for _, x := range b.run.Backends {
+		if c := b.cell(p.Name, l, x.Name); c != nil && usable(c.Headline) {
+			top = max(top, c.Headline.Max)
+			if c.Bound != nil {
+				top = max(top, c.Bound.UpperMs)
 			}
 		}
 	}

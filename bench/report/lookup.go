@@ -172,7 +172,11 @@ func (b *builder) matrix(id, caption, profile string, lines []line, short bool, 
 		for _, x := range b.run.Backends {
 			c := b.cell(profile, l, x.Name)
 			if why := b.blocked(c, l, x, short); why != "" {
-				r.Cells = append(r.Cells, mute(why))
+				blank := mute(why)
+				if c != nil && c.Status == metrics.StatusVoid {
+					blank.Kind = "mute void"
+				}
+				r.Cells = append(r.Cells, blank)
 				continue
 			}
 			r.Cells = append(r.Cells, fill(l, c))

@@ -169,7 +169,7 @@ func (bar phaseBar) draw(c *canvas, left, right axis, y float64) {
 		class := "phase p" + strconv.Itoa(i)
 		c.rect(left.pos(at), mid-8, left.pos(at+w)-left.pos(at), 16, class, t)
 		if px := left.pos(at+w) - left.pos(at); px > 60 {
-			c.text(left.pos(at)+px/2, mid+4, "middle", "inbar t"+strconv.Itoa(i), ms(w))
+			c.text(left.pos(at)+8, mid+4, "start", "inbar t"+strconv.Itoa(i), ms(w))
 		}
 		at += w
 		if name == metrics.PhaseDetection {

@@ -128,11 +128,15 @@ func (r strip) draw(c *canvas, a axis, y float64) {
 	c.line(stripLeft, mid, stripWidth-stripRight, mid, "hair")
 	if r.ci != nil && finite(r.ci.Low) && finite(r.ci.High) {
 		x1, x2 := place(r.ci.Low), place(r.ci.High)
-		c.rect(x1, mid-3, x2-x1, 6, "f-"+r.class+" half", "95 % interval of the median "+span(r.ci.Low, r.ci.High))
+		c.rect(x1, y+stripRow-6, max(x2-x1, 1), 3.5, "f-"+r.class, "95 % interval of the median "+span(r.ci.Low, r.ci.High))
 	}
 	if r.median != nil && finite(*r.median) {
 		x := place(*r.median)
 		c.line(x, mid-13, x, mid+13, "median")
+	}
+	radius := 4.0
+	if len(r.points) > 10 {
+		radius = 3.2
 	}
 	for i, p := range r.points {
 		x, py := place(p.value), mid+stripOffset(i, len(r.points))
@@ -140,17 +144,20 @@ func (r strip) draw(c *canvas, a axis, y float64) {
 			c.path(fmt.Sprintf("M%s %sl8 4.5l-8 4.5z", coordinate(x), coordinate(py-4.5)), "open s-"+r.class, p.tip)
 			continue
 		}
-		c.circle(x, py, 4, "dot f-"+r.class, p.tip)
+		c.circle(x, py, radius, "dot f-"+r.class, p.tip)
 	}
 	c.text(stripWidth, mid+4, "end", "figure", r.right)
 }
 
 // stripOffset spreads points up and down in a fixed pattern so that equal values stay apart.
 func stripOffset(i, n int) float64 {
-	if n == 1 {
+	switch {
+	case n == 1:
 		return 0
+	case n <= 10:
+		return []float64{0, -5, 5, -2.5, 2.5}[i%5]
 	}
-	return []float64{0, -5, 5, -2.5, 2.5}[i%5]
+	return []float64{0, -8, 4, -4, 8, -6, 2, -2, 6}[i%9] - 1
 }
 
 func stripLegend(c *canvas, groups []stripGroup, dot string, zeros bool) {
@@ -173,7 +180,7 @@ func stripLegend(c *canvas, groups []stripGroup, dot string, zeros bool) {
 	entry(func(x float64) { c.circle(x, 11, 4, "dot f-neutral", "") }, dot)
 	entry(func(x float64) { c.line(x, 3, x, 19, "median") }, "median")
 	if ci {
-		entry(func(x float64) { c.rect(x-8, 8, 16, 6, "f-neutral half", "") }, "95 % interval of the median")
+		entry(func(x float64) { c.rect(x-8, 10, 16, 3.5, "f-neutral", "") }, "95 % interval of the median")
 	}
 	if bound {
 		entry(func(x float64) {

@@ -102,13 +102,13 @@ func (b *builder) cost(p metrics.Profile) []block {
 					t.Rows = append(t.Rows, row{Group: l.title()})
 					group = true
 				}
-				t.Rows = append(t.Rows, row{Cells: append([]cell{b.usageHead(x.Name, "brokers")}, usageCells(c.Cost.Brokers)...)})
-				if c.Cost.Service.Processes > 0 {
-					t.Rows = append(t.Rows, row{Cells: append([]cell{b.usageHead(x.Name, "coordination service")}, usageCells(c.Cost.Service)...)})
-				} else {
-					inside := mute("in the brokers")
-					t.Rows = append(t.Rows, row{Cells: []cell{b.usageHead(x.Name, "coordination service"), inside, inside, inside, inside, inside}})
+				if c.Cost.Service.Processes == 0 {
+					t.Rows = append(t.Rows, row{Cells: append([]cell{b.usageHead(x.Name, "brokers with the service inside")}, usageCells(c.Cost.Brokers)...)})
+					continue
 				}
+				t.Rows = append(t.Rows,
+					row{Cells: append([]cell{b.usageHead(x.Name, "brokers")}, usageCells(c.Cost.Brokers)...)},
+					row{Cells: append([]cell{b.usageHead(x.Name, "coordination service")}, usageCells(c.Cost.Service)...)})
 			}
 		}
 	}
