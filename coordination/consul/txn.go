@@ -5,6 +5,7 @@ import (
 	"encoding/base64"
 	"fmt"
 	"strings"
+	"time"
 
 	"github.com/hashicorp/consul/api"
 
@@ -42,7 +43,7 @@ func (s *Session) Txn(ctx context.Context, guards []backend.Guard, ops []backend
 	}
 	var ok bool
 	var resp *api.TxnResponse
-	err = s.store.agents.unsent(ctx, s.store.cfg.Request, func(ctx context.Context, c *api.Client) (err error) {
+	err = s.store.agents.unsent(ctx, t.limit(), func(ctx context.Context, c *api.Client) (err error) {
 		ok, resp, _, err = c.Txn().Txn(t.ops, (&api.QueryOptions{}).WithContext(ctx))
 		return err
 	})
@@ -121,6 +122,11 @@ func (t *txn) add(o origin, op api.KVTxnOp) {
 	t.ops = append(t.ops, &api.TxnOp{KV: &op})
 	t.origs = append(t.origs, o)
 	t.size += opOverhead + len(op.Key) + base64.StdEncoding.EncodedLen(len(op.Value))
+}
+
+// limit bounds the transaction: the request limit is for a small one; each 64 KiB add another.
+func (t *txn) limit() time.Duration {
+	return t.s.store.cfg.Request * time.Duration(1+t.size/(64<<10))
 }
 
 // failure says what a transaction that was rolled back means: the service names every operation that failed, and one failure can make others follow,

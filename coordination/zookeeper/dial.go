@@ -66,14 +66,18 @@ func (h *hosts) pace() error {
 	first := h.mu.attempts%len(h.mu.servers) == 0
 	h.mu.attempts++
 	h.mu.Unlock()
-	var wait time.Duration
-	if round > 0 && first {
-		wait = min(25*time.Millisecond<<min(round-1, 3), 200*time.Millisecond)
+	select {
+	case <-h.stopped:
+		return errStopped
+	default:
+	}
+	if round == 0 || !first {
+		return nil
 	}
 	select {
 	case <-h.stopped:
 		return errStopped
-	case <-time.After(wait):
+	case <-time.After(min(25*time.Millisecond<<min(round-1, 3), 200*time.Millisecond)):
 		return nil
 	}
 }

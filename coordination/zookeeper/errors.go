@@ -16,6 +16,8 @@ var (
 	errNotSent = errors.New("not sent")
 	// errNoAnswer: the request was handed to the client and no answer came in time; it may still be sent.
 	errNoAnswer = errors.New("no answer")
+	// errRequestLimit is why, unless the caller's context ended.
+	errRequestLimit = errors.New("request limit reached")
 )
 
 // translate turns the error of a read, or of any operation that is harmless to repeat, into one of package coordination. An expired session

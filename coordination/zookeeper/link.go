@@ -3,7 +3,6 @@ package zookeeper
 import (
 	"context"
 	"crypto/tls"
-	"errors"
 	"fmt"
 	"log/slog"
 	"net"
@@ -231,8 +230,13 @@ func (l *link) ready(ctx context.Context) error {
 // call runs one call of the library and waits for it as long as the link's request limit and ctx allow. The error is the library's, or wraps
 // errNotSent or errNoAnswer.
 func call[T any](ctx context.Context, l *link, fn func(*zk.Conn) (T, error)) (T, error) {
+	return callWithin(ctx, l, l.request, fn)
+}
+
+// callWithin is call with a limit of its own, not below the link's.
+func callWithin[T any](ctx context.Context, l *link, limit time.Duration, fn func(*zk.Conn) (T, error)) (T, error) {
 	var zero T
-	ctx, cancel := context.WithTimeoutCause(ctx, l.request, errors.New("request limit reached"))
+	ctx, cancel := context.WithTimeoutCause(ctx, limit, errRequestLimit)
 	defer cancel()
 	if err := l.ready(ctx); err != nil {
 		return zero, err

@@ -141,6 +141,9 @@ func (s *Session) Renew(ctx context.Context) (time.Time, error) {
 		return time.Time{}, err
 	}
 	s.link.want()
+	// Bounded here: while nobody asks for renewal anew, no connection is made.
+	ctx, cancel := context.WithTimeoutCause(ctx, 2*s.link.request, errRequestLimit)
+	defer cancel()
 	if err := s.link.ready(ctx); err != nil {
 		return time.Time{}, s.fail("renew", err)
 	}
@@ -176,6 +179,7 @@ func (s *Session) fail(verb string, err error) error {
 // Close implements backend.Session. Closing the connection would leave the session to expire; the library sends closeSession, but does not say whether
 // it was answered, so the session's node is asked for.
 func (s *Session) Close(ctx context.Context) error {
+	s.awaitConnection(ctx)
 	s.link.close(ctx)
 	select {
 	case <-s.link.expired:
@@ -199,5 +203,15 @@ func (s *Session) Close(ctx context.Context) error {
 			return fmt.Errorf("close session %s: %w: %w", s.id, coordination.ErrOutcomeUnknown, err)
 		case <-time.After(openPause):
 		}
+	}
+}
+
+// awaitConnection gives a connection that was just lost the chance to come back, since closeSession needs one.
+func (s *Session) awaitConnection(ctx context.Context) {
+	s.link.want()
+	ctx, cancel := context.WithTimeout(ctx, 2*s.link.request)
+	defer cancel()
+	if err := s.link.ready(ctx); err != nil {
+		s.store.logger.Debug("session closed while disconnected", "session", s.id, "error", err)
 	}
 }

@@ -105,7 +105,7 @@ func (s *Store) Capabilities() coordination.Capabilities {
 	return coordination.Capabilities{
 		Backend: "zookeeper", MinTimeout: 2 * tick, Granularity: tick,
 		ProvableDeadline: true, CrossProcess: true, Persistent: true,
-		MaxCommitBytes: 400 << 10, MaxCommitMutations: 2000,
+		MaxCommitBytes: 400 << 10, MaxCommitMutations: 500, // more would hold up a renewal behind them
 	}
 }
 
@@ -204,56 +204,65 @@ func (s *Store) read(ctx context.Context, l *link, key string) (node, error) {
 	return decode(key, a.data, a.stat)
 }
 
+// repeat runs a linearizable read: fn after a barrier. When nothing answers in time it is tried again, once for each server at most, since
+// a silent server is left for the next one.
+func (s *Store) repeat(ctx context.Context, verb string, fn func(*reader) error) error {
+	var last error
+	for range s.cfg.Hosts {
+		r, err := s.reader()
+		if err != nil {
+			return err
+		}
+		if err = s.barrier(ctx, r.link); err == nil {
+			err = fn(r)
+		}
+		if err == nil {
+			return nil
+		}
+		last = translate(verb, err)
+		if ctx.Err() != nil || !errors.Is(err, errNoAnswer) && !errors.Is(err, errNotSent) && !errors.Is(err, zk.ErrConnectionClosed) {
+			break
+		}
+	}
+	return last
+}
+
 // Get implements backend.Store.
 func (s *Store) Get(ctx context.Context, key string) (backend.Entry, error) {
 	n, err := s.getNode(ctx, key)
 	return n.entry, err
 }
 
-func (s *Store) getNode(ctx context.Context, key string) (node, error) {
-	verb := "get " + key
-	r, err := s.reader()
-	if err != nil {
-		return node{}, err
+func (s *Store) getNode(ctx context.Context, key string) (n node, err error) {
+	err = s.repeat(ctx, "get "+key, func(r *reader) (err error) {
+		n, err = s.read(ctx, r.link, key)
+		return err
+	})
+	if err == nil {
+		s.seen.put(key, n.meta)
 	}
-	if err := s.barrier(ctx, r.link); err != nil {
-		return node{}, translate(verb, err)
-	}
-	n, err := s.read(ctx, r.link, key)
-	if err != nil {
-		return node{}, translate(verb, err)
-	}
-	s.seen.put(key, n.meta)
-	return n, nil
+	return n, err
 }
 
 // exists says whether the service has a node, linearizable.
-func (s *Store) exists(ctx context.Context, path string) (bool, error) {
-	r, err := s.reader()
-	if err != nil {
-		return false, err
-	}
-	if err := s.barrier(ctx, r.link); err != nil {
-		return false, translate("exists "+path, err)
-	}
-	found, err := call(ctx, r.link, func(c *zk.Conn) (bool, error) {
-		found, _, err := c.Exists(path)
-		return found, err
+func (s *Store) exists(ctx context.Context, path string) (found bool, err error) {
+	err = s.repeat(ctx, "exists "+path, func(r *reader) (err error) {
+		found, err = call(ctx, r.link, func(c *zk.Conn) (bool, error) {
+			found, _, err := c.Exists(path)
+			return found, err
+		})
+		return err
 	})
-	return found, translate("exists "+path, err)
+	return found, err
 }
 
 // GetMany implements backend.Store.
-func (s *Store) GetMany(ctx context.Context, keys []string) ([]backend.Entry, error) {
-	r, err := s.reader()
-	if err != nil {
-		return nil, err
-	}
-	if err := s.barrier(ctx, r.link); err != nil {
-		return nil, translate("get many", err)
-	}
-	entries, err := s.readAll(ctx, r.link, keys)
-	return entries, translate("get many", err)
+func (s *Store) GetMany(ctx context.Context, keys []string) (entries []backend.Entry, err error) {
+	err = s.repeat(ctx, "get many", func(r *reader) (err error) {
+		entries, err = s.readAll(ctx, r.link, keys)
+		return err
+	})
+	return entries, err
 }
 
 func (s *Store) readAll(ctx context.Context, l *link, keys []string) ([]backend.Entry, error) {
@@ -274,16 +283,16 @@ func (s *Store) readAll(ctx context.Context, l *link, keys []string) ([]backend.
 }
 
 // List implements backend.Store.
-func (s *Store) List(ctx context.Context, dir string) ([]backend.Entry, error) {
-	verb := "list " + dir
-	r, err := s.reader()
-	if err != nil {
-		return nil, err
-	}
-	if err := s.barrier(ctx, r.link); err != nil {
-		return nil, translate(verb, err)
-	}
-	names, err := call(ctx, r.link, func(c *zk.Conn) ([]string, error) {
+func (s *Store) List(ctx context.Context, dir string) (entries []backend.Entry, err error) {
+	err = s.repeat(ctx, "list "+dir, func(r *reader) (err error) {
+		entries, err = s.listOnce(ctx, r.link, dir)
+		return err
+	})
+	return entries, err
+}
+
+func (s *Store) listOnce(ctx context.Context, l *link, dir string) ([]backend.Entry, error) {
+	names, err := call(ctx, l, func(c *zk.Conn) ([]string, error) {
 		names, _, err := c.Children(s.path(dir))
 		return names, err
 	})
@@ -291,14 +300,14 @@ func (s *Store) List(ctx context.Context, dir string) ([]backend.Entry, error) {
 		return nil, nil
 	}
 	if err != nil {
-		return nil, translate(verb, err)
+		return nil, err
 	}
 	keys, err := childKeys(dir, names)
 	if err != nil {
-		return nil, translate(verb, err)
+		return nil, err
 	}
-	entries, err := s.readAll(ctx, r.link, keys)
-	return present(entries), translate(verb, err)
+	entries, err := s.readAll(ctx, l, keys)
+	return present(entries), err
 }
 
 func childKeys(dir string, names []string) ([]string, error) {

@@ -6,6 +6,7 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
+	"time"
 
 	"github.com/go-zookeeper/zk"
 
@@ -57,7 +58,7 @@ func (s *Session) Txn(ctx context.Context, guards []backend.Guard, ops []backend
 	if m.size > maxRequest {
 		return nil, fmt.Errorf("transaction of %d bytes, the limit is %d: %w", m.size, maxRequest, coordination.ErrTooLarge)
 	}
-	results, err := call(ctx, s.link, func(c *zk.Conn) (answers, error) {
+	results, err := callWithin(ctx, s.link, m.limit(), func(c *zk.Conn) (answers, error) {
 		res, err := c.Multi(m.ops...)
 		return answers{res, err}, nil
 	})
@@ -238,6 +239,11 @@ func (m *multi) delete(o origin, path string, version int32) {
 
 func (m *multi) check(o origin, path string, version int32) {
 	m.add(o, &zk.CheckVersionRequest{Path: path, Version: version}, 4+len(path)+4)
+}
+
+// limit bounds the transaction: the request limit is for a small one; each 100 operations and each 64 KiB add another.
+func (m *multi) limit() time.Duration {
+	return m.s.link.request * time.Duration(1+len(m.ops)/100+m.size/(64<<10))
 }
 
 // failure says what a refused multi means. Its answers are nil before the operation that failed, which is thus the first with an error.
