@@ -41,16 +41,8 @@ func joinResponse(req *kmsg.JoinGroupRequest, j group.JoinReply) kmsg.Response {
 	resp.Members = []kmsg.JoinGroupResponseMember{}
 	for _, m := range j.Members {
 		rm := kmsg.NewJoinGroupResponseMember()
-		rm.MemberID, rm.InstanceID, rm.ProtocolMetadata = m.ID, m.InstanceID, notNil(m.Metadata)
+		rm.MemberID, rm.InstanceID, rm.ProtocolMetadata = m.ID, m.InstanceID, m.Metadata
 		resp.Members = append(resp.Members, rm)
 	}
 	return resp
-}
-
-// notNil is for bytes that the protocol does not let be null.
-func notNil(b []byte) []byte {
-	if b == nil {
-		return []byte{}
-	}
-	return b
 }

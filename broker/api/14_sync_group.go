@@ -16,7 +16,7 @@ func (b *Broker) syncGroup(ctx context.Context, _ Caller, r kmsg.Request) (Await
 			s = group.SyncReply{Err: err}
 		}
 		resp := req.ResponseKind().(*kmsg.SyncGroupResponse)
-		resp.ErrorCode, resp.MemberAssignment = groupCode(s.Err), notNil(s.Assignment)
+		resp.ErrorCode, resp.MemberAssignment = groupCode(s.Err), s.Assignment
 		if s.Err == nil {
 			resp.ProtocolType, resp.Protocol = &s.ProtocolType, &s.Protocol
 		}

@@ -28,7 +28,7 @@ func describeGroup(rg *kmsg.DescribeGroupsResponseGroup, d group.Description) {
 	for _, m := range d.Members {
 		rm := kmsg.NewDescribeGroupsResponseGroupMember()
 		rm.MemberID, rm.InstanceID, rm.ClientID, rm.ClientHost = m.ID, m.InstanceID, m.ClientID, m.ClientHost
-		rm.ProtocolMetadata, rm.MemberAssignment = notNil(m.Metadata), notNil(m.Assignment)
+		rm.ProtocolMetadata, rm.MemberAssignment = m.Metadata, m.Assignment
 		rg.Members = append(rg.Members, rm)
 	}
 }

@@ -124,6 +124,11 @@ type DeleteOffsets struct {
 	Partitions []TopicPartition
 }
 
+// TopicsDeleted forgets the offsets of partitions that do not exist any more, whoever consumes them. No reply.
+type TopicsDeleted struct {
+	Partitions []TopicPartition
+}
+
 // Tick lets time pass: see Group.Deadline. No reply.
 type Tick struct{}
 

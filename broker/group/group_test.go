@@ -25,7 +25,7 @@ import (
 //	append-ok | append-fail        the oldest append under way
 //	advance D                      time passes, with a Tick at each deadline
 //	tick-at-deadline               to the next deadline
-//	forget offsets=(topic/partition,…) | delete | reload
+//	forget offsets=(topic/partition,…) | topics-deleted TOPIC | delete | reload
 //
 // Each prints the replies and appends, and then the whole group.
 type script struct {
@@ -96,6 +96,9 @@ func (s *script) run(t *testing.T, d *datadriven.TestData) {
 			e.Partitions = append(e.Partitions, parsePartition(o))
 		}
 		s.request(d, e)
+	case "topics-deleted":
+		gone := s.g.without(func(topic string) bool { return topic != first(d) })
+		s.step(TopicsDeleted{Partitions: gone})
 	case "delete":
 		s.request(d, Delete{})
 	case "append-ok":

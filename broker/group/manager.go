@@ -125,7 +125,7 @@ func (m *Manager) open(p, epoch int32) (*shard, error) {
 	if err != nil {
 		return nil, err
 	}
-	s := newShard(p, epoch, l, m.cfg.Rules, m.cfg.Log)
+	s := newShard(p, epoch, l, m.cfg)
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	if e, ok := m.mu.wanted[p]; !ok || e != epoch {

@@ -122,7 +122,9 @@ func (h held) Wait(ctx context.Context) error {
 func offsetsView() *cluster.Current {
 	v := cluster.Empty()
 	v.Seq = 1
-	v.Topics[Topic] = &cluster.Topic{Name: Topic, Partitions: make([]cluster.Partition, 1)}
+	for _, name := range []string{Topic, "t"} {
+		v.Topics[name] = &cluster.Topic{Name: name, Partitions: make([]cluster.Partition, 1)}
+	}
 	c := cluster.NewCurrent()
 	c.Set(v)
 	return c
@@ -334,6 +336,26 @@ func TestSessionExpires(t *testing.T) {
 		time.Sleep(7 * time.Second)
 		if err := alive(); !errors.Is(err, ErrUnknownMember) {
 			t.Errorf("heartbeat after the session = %v, want %v", err, ErrUnknownMember)
+		}
+	})
+}
+
+func TestDeletedTopicsAreForgotten(t *testing.T) {
+	managed(t, &memory{}, func(t *testing.T, m *Manager) {
+		lead(m, 1)
+		mustCommit(t, m, 7)
+		v := *m.cfg.Current.View()
+		v.Seq++
+		v.Topics = map[string]*cluster.Topic{Topic: v.Topics[Topic]}
+		m.cfg.Current.Set(&v)
+		synctest.Wait()
+		if got := committedAt(t, m); got != -1 {
+			t.Errorf("committed offset after the topic's deletion = %d, want none", got)
+		}
+		m.Leadership(offsetsPartition, false, 2)
+		lead(m, 3)
+		if got := committedAt(t, m); got != -1 {
+			t.Errorf("committed offset as the next coordinator has it = %d, want none", got)
 		}
 	})
 }

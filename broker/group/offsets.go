@@ -1,6 +1,7 @@
 package group
 
 import (
+	"cmp"
 	"maps"
 	"slices"
 	"strings"
@@ -126,6 +127,30 @@ func (e DeleteOffsets) apply(g *Group, now time.Time) {
 	g.append(records, Appended{committed: c})
 }
 
+func (e TopicsDeleted) apply(g *Group, now time.Time) {
+	c := &committed{at: now, forget: e.Partitions}
+	records := make([]Record, len(e.Partitions))
+	for i, tp := range e.Partitions {
+		records[i] = offsetTombstone(g.ID, tp)
+	}
+	g.append(records, Appended{committed: c})
+}
+
+// without are the partitions with an offset whose topic does not exist.
+func (g *Group) without(exists func(topic string) bool) []TopicPartition {
+	if g.State == Dead {
+		return nil
+	}
+	var gone []TopicPartition
+	for tp := range g.offsets {
+		if !exists(tp.Topic) {
+			gone = append(gone, tp)
+		}
+	}
+	slices.SortFunc(gone, byName)
+	return gone
+}
+
 // subscribed says whether a member consumes the topic. Members whose metadata cannot be read may consume anything.
 func (g *Group) subscribed(topic string) bool {
 	for _, m := range g.members {
@@ -186,12 +211,11 @@ func (g *Group) Committed(tp TopicPartition) (Committed, bool) {
 
 // committedPartitions are the partitions with a committed offset, ordered.
 func (g *Group) committedPartitions() []TopicPartition {
-	return slices.SortedFunc(maps.Keys(g.offsets), func(a, b TopicPartition) int {
-		if c := strings.Compare(a.Topic, b.Topic); c != 0 {
-			return c
-		}
-		return int(a.Partition) - int(b.Partition)
-	})
+	return slices.SortedFunc(maps.Keys(g.offsets), byName)
+}
+
+func byName(a, b TopicPartition) int {
+	return cmp.Or(strings.Compare(a.Topic, b.Topic), cmp.Compare(a.Partition, b.Partition))
 }
 
 // Offsets are the partitions with a committed offset, ordered, with the offsets.

@@ -8,6 +8,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/regency-project/regency/broker/cluster"
 	"golang.org/x/sync/errgroup"
 )
 
@@ -22,6 +23,7 @@ const (
 type shard struct {
 	partition, epoch int32
 	log              Log
+	current          *cluster.Current
 	rules            Rules
 	logger           *slog.Logger
 
@@ -29,8 +31,10 @@ type shard struct {
 	calls  chan func()   // to the owner; capacity 0: a caller waits until it is taken or the shard is over
 	done   chan struct{} // closed when nothing takes calls any more
 
+	seen    uint64 // the sequence number of the view whose deletions are done
 	groups  map[string]*Group
 	due     map[string]time.Time // group → its deadline
+	next    time.Time            // no deadline is before it; zero is never
 	tickets map[Ticket]chan<- any
 	last    Ticket
 	flights chan flight // to the waiter, in order
@@ -44,10 +48,10 @@ type flight struct {
 	then    Appended
 }
 
-func newShard(partition, epoch int32, l Log, rules Rules, logger *slog.Logger) *shard {
+func newShard(partition, epoch int32, l Log, c Config) *shard {
 	return &shard{
-		partition: partition, epoch: epoch, log: l, rules: rules,
-		logger: logger.With("topic", Topic, "partition", partition, "epoch", epoch),
+		partition: partition, epoch: epoch, log: l, current: c.Current, rules: c.Rules,
+		logger: c.Log.With("topic", Topic, "partition", partition, "epoch", epoch),
 		calls:  make(chan func()), done: make(chan struct{}),
 		due: map[string]time.Time{}, tickets: map[Ticket]chan<- any{},
 		flights: make(chan flight, maxInFlight), landed: make(chan flight),
@@ -99,45 +103,85 @@ func (s *shard) serve(ctx context.Context) {
 	timer := time.NewTimer(time.Hour)
 	defer timer.Stop()
 	for {
+		view, changed := s.current.Next()
+		s.forgetDeleted(view)
 		s.arm(timer)
 		select {
+		case <-changed:
 		case call := <-s.calls:
 			call()
 		case f := <-s.landed:
 			s.step(f.group, f.then)
 		case <-timer.C:
-			s.tick()
+			s.tickAfterCalls()
 		case <-ctx.Done():
 			return
 		}
 	}
 }
 
-// arm sets the timer to the earliest deadline.
-func (s *shard) arm(t *time.Timer) {
-	next := time.Now().Add(time.Hour)
-	for _, d := range s.due {
-		if d.Before(next) {
-			next = d
+// forgetDeleted lets the groups forget the topics that are deleted. A topic that is made anew under the name starts without offsets. A group can only have
+// offsets of a topic that is in the view or was: commits for others are refused, and the view includes this leadership.
+func (s *shard) forgetDeleted(v *cluster.View) {
+	if v.Seq == s.seen {
+		return
+	}
+	s.seen = v.Seq
+	exists := func(topic string) bool { return v.Topics[topic] != nil }
+	for id, g := range s.groups {
+		if gone := g.without(exists); len(gone) > 0 {
+			s.step(id, TopicsDeleted{Partitions: gone})
 		}
 	}
-	t.Reset(max(time.Until(next), 0))
+}
+
+// arm sets the timer to the earliest deadline, or before it.
+func (s *shard) arm(t *time.Timer) {
+	if s.next.IsZero() {
+		t.Reset(time.Hour)
+		return
+	}
+	t.Reset(max(time.Until(s.next), 0))
+}
+
+// tickAfterCalls hears everybody who waits before it lets time pass: after a stall of the disk the heartbeats that came meanwhile count.
+func (s *shard) tickAfterCalls() {
+	for {
+		select {
+		case call := <-s.calls:
+			call()
+		default:
+			s.tick()
+			return
+		}
+	}
 }
 
 func (s *shard) tick() {
 	now := time.Now()
+	s.next = time.Time{}
 	for id, d := range s.due {
 		if !now.Before(d) {
-			s.step(id, Tick{})
+			s.step(id, Tick{}) // schedules anew
+			continue
 		}
+		s.sooner(d)
 	}
 }
 
 func (s *shard) schedule(id string, g *Group) {
-	if d := g.Deadline(); d.IsZero() {
+	d := g.Deadline()
+	if d.IsZero() {
 		delete(s.due, id)
-	} else {
-		s.due[id] = d
+		return
+	}
+	s.due[id] = d
+	s.sooner(d)
+}
+
+func (s *shard) sooner(d time.Time) {
+	if s.next.IsZero() || d.Before(s.next) {
+		s.next = d
 	}
 }
 
