@@ -10,18 +10,22 @@ import (
 	"time"
 )
 
-const benchAppenders = 16
-
-// BenchmarkAppend appends 16 KB batches from 16 goroutines, each to its own log,
-// each waiting for its acknowledgement. The file variants are what a log of one
-// file per partition would do: the yardstick in the same run.
+// BenchmarkAppend appends 16 KB batches from several goroutines, each to its own
+// log, each waiting for its acknowledgement. The file variants are what a log of
+// one file per partition would do: the yardstick in the same run.
 func BenchmarkAppend(b *testing.B) {
+	for _, n := range []int{16, 64} {
+		b.Run(fmt.Sprintf("appenders=%d", n), func(b *testing.B) { benchAppenders(b, n) })
+	}
+}
+
+func benchAppenders(b *testing.B, appenders int) {
 	batch := batchOf(16, 1000, 1000)
 	for _, mode := range []FlushMode{FlushSync, FlushWritten} {
 		b.Run("store="+mode.String(), func(b *testing.B) {
 			s := mustOpen(b, Options{Dir: b.TempDir(), Flush: mode, MemoryBudget: 512 << 20})
 			defer mustClose(b, s)
-			benchAppend(b, len(batch), func(i int) func() error {
+			benchAppend(b, appenders, len(batch), func(i int) func() error {
 				l := mustLog(b, s, int32(i))
 				return func() error {
 					a, err := l.AppendLeader(batch, 0, time.UnixMilli(0))
@@ -36,7 +40,7 @@ func BenchmarkAppend(b *testing.B) {
 	for _, mode := range []FlushMode{FlushSync, FlushWritten} {
 		b.Run("files="+mode.String(), func(b *testing.B) {
 			dir := b.TempDir()
-			benchAppend(b, len(batch), func(i int) func() error {
+			benchAppend(b, appenders, len(batch), func(i int) func() error {
 				f, err := os.Create(filepath.Join(dir, fmt.Sprint(i)))
 				if err != nil {
 					b.Fatal(err)
@@ -54,18 +58,18 @@ func BenchmarkAppend(b *testing.B) {
 }
 
 // benchAppend shares b.N appends among the appenders.
-func benchAppend(b *testing.B, size int, appender func(int) func() error) {
-	var appenders []func() error
-	for i := range benchAppenders {
-		appenders = append(appenders, appender(i))
+func benchAppend(b *testing.B, appenders, size int, appender func(int) func() error) {
+	do := make([]func() error, appenders)
+	for i := range do {
+		do[i] = appender(i)
 	}
 	b.SetBytes(int64(size))
 	cpu := cpuTime()
 	b.ResetTimer()
 	var wg sync.WaitGroup
-	for i, do := range appenders {
+	for i, do := range do {
 		wg.Go(func() {
-			for n := i; n < b.N; n += benchAppenders {
+			for n := i; n < b.N; n += appenders {
 				if err := do(); err != nil {
 					b.Error(err)
 					return

@@ -236,7 +236,7 @@ func TestDiskErrors(t *testing.T) {
 			o.OnFatal = func(err error) { fatal <- err }
 			s := mustOpen(t, o)
 			ld := startLoad(t.Context(), t, s, 30_000)
-			until(t, "load makes progress", func() bool { return ld.acked[0].Load() > 100 })
+			until(t, "load makes progress", func() bool { return ld.acked[0].Load() > 50 })
 			broken.Store(true)
 			ld.wg.Wait() // every appender ends, and only an error ends it
 			acked := ld.ackedNow()

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"math"
 	"slices"
 	"sync"
 	"sync/atomic"
@@ -347,6 +348,7 @@ func (s *Store) DeleteLog(topicID [16]byte, partition int32) error {
 		return fmt.Errorf("delete log %s: %w", l.label(), err)
 	}
 	l.deleted.Store(true)
+	l.dropTail(math.MaxUint64)
 	s.mu.Lock()
 	delete(s.mu.logs, id)
 	s.mu.Unlock()
