@@ -46,21 +46,21 @@ type usageAt struct {
 	timeline.Usage
 }
 
-// collect sorts the events out by block and trial. Events come in the order of their time.
-func collect(events []timeline.Event) ([]*rawBlock, error) {
+// collect sorts the events out by block and trial, and the latencies of ProbeCostTrial aside. Events come in the order of their time.
+func collect(events []timeline.Event) ([]*rawBlock, []timeline.LoadLatency, error) {
 	c := &collector{trials: make(map[string]*raw)}
 	for _, e := range events {
 		if err := c.add(e); err != nil {
-			return nil, fmt.Errorf("read the timeline: %w", err)
+			return nil, nil, fmt.Errorf("read the timeline: %w", err)
 		}
 	}
-	// A broker's clock is ours, but its events of a block can stand before the block's first line only by a defect.
-	return c.blocks, nil
+	return c.blocks, c.aside, nil
 }
 
 type collector struct {
 	blocks []*rawBlock
 	trials map[string]*raw
+	aside  []timeline.LoadLatency
 }
 
 func (c *collector) current() *rawBlock {
@@ -111,6 +111,9 @@ func (c *collector) add(e timeline.Event) error {
 	}
 	if r := c.trials[e.Trial]; r != nil {
 		return r.add(e)
+	}
+	if e.Trial == ProbeCostTrial && e.Name == timeline.NameLoadLatency {
+		return appendTo(&c.aside, e)
 	}
 	return nil
 }

@@ -4,6 +4,8 @@ import (
 	"fmt"
 	"slices"
 
+	"github.com/HdrHistogram/hdrhistogram-go"
+
 	"github.com/regency-project/regency/bench/check"
 	"github.com/regency-project/regency/bench/scenario"
 	"github.com/regency-project/regency/bench/timeline"
@@ -14,7 +16,7 @@ func Compute(m Manifest, events []timeline.Event) (Run, error) {
 	if m.Schema != Schema {
 		return Run{}, fmt.Errorf("compute metrics: the run has schema %d, this program knows %d", m.Schema, Schema)
 	}
-	blocks, err := collect(events)
+	blocks, aside, err := collect(events)
 	if err != nil {
 		return Run{}, fmt.Errorf("compute metrics: %w", err)
 	}
@@ -31,13 +33,14 @@ func Compute(m Manifest, events []timeline.Event) (Run, error) {
 	r.cells(m, blocks)
 	r.compare()
 	r.verdict(blocks)
+	r.Environment.AA = probeCost(aside)
 	r.Limits = limits(m)
 	return r, nil
 }
 
 // Judge computes one trial from the events of its block so far, while the block still runs.
 func Judge(m Manifest, events []timeline.Event, trial string) (Trial, error) {
-	blocks, err := collect(events)
+	blocks, _, err := collect(events)
 	if err != nil {
 		return Trial{}, fmt.Errorf("judge %s: %w", trial, err)
 	}
@@ -225,11 +228,40 @@ func (r *Run) verdict(blocks []*rawBlock) {
 	r.Verdict = v
 }
 
+// Names in the latencies of the spells that measure what probing costs.
+const (
+	ProbeCostTrial = "probe-cost"
+	ProbesOn       = "on"
+	ProbesOff      = "off"
+)
+
+// probeCost compares client latency with the prober on and off. Null when it was not measured.
+func probeCost(list []timeline.LoadLatency) *ProbeCost {
+	sum := map[string]*hdrhistogram.Histogram{}
+	for _, l := range list {
+		h := decodeHistogram(l.Histogram)
+		if h == nil || l.Client != "tuned" {
+			continue
+		}
+		if have := sum[l.Phase]; have != nil {
+			have.Merge(h)
+		} else {
+			sum[l.Phase] = h
+		}
+	}
+	on, off := sum[ProbesOn], sum[ProbesOff]
+	if on == nil || off == nil {
+		return nil
+	}
+	a, b := latencyOf(on), latencyOf(off)
+	return &ProbeCost{OnP50Ms: a.P50Ms, OnP99Ms: a.P99Ms, OffP50Ms: b.P50Ms, OffP99Ms: b.P99Ms}
+}
+
 func limits(m Manifest) []string {
 	list := []string{
 		fmt.Sprintf("One host: brokers, coordination service, clients and prober share %d cores, one disk and the loopback interface.", m.Environment.Cores),
 		"On loopback the kernel closes a killed process's sockets at once, so that SIGKILL stands for a process crash and not for a lost host; SIGSTOP is nearer to that.",
-		fmt.Sprintf("An outage is known to one probe interval, %.0f ms (control plane: its own interval); a probe that takes longer than its deadline has failed.", m.Environment.Resolution),
+		fmt.Sprintf("An outage is known to one probe interval, %.0f ms (control plane: its own interval); a probe that takes longer than its deadline has failed. A request that a broker holds and then serves within the deadline (%.0f ms) is a success from its intended time on: an outage can look shorter by that much.", m.Environment.Resolution, m.Environment.Deadline),
 		"When the service itself declared the session lost is not observed: detection ends at the first survivor that learned of it.",
 		"Producers and prober write with acks=all; reads are checked, not probed.",
 	}

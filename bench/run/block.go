@@ -205,7 +205,14 @@ func (b *block) ensureLoad(ctx context.Context, s scenario.Scenario) error {
 	for _, p := range b.producers {
 		b.load.Go(func() error { return p.Run(loading) })
 	}
-	return sleep(ctx, s.Phases.Warmup)
+	if err := sleep(ctx, s.Phases.Warmup); err != nil {
+		return err
+	}
+	if b.costKnown {
+		return nil
+	}
+	b.costKnown = true
+	return b.probeCost(ctx, s)
 }
 
 // endLoad stops the open-loop clients and waits for what they have in flight.

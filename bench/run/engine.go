@@ -29,6 +29,8 @@ type engine struct {
 	progress *progress
 	began    time.Time
 	missing  int // planned trials without a valid result
+	// costKnown: what probing costs was measured, which is done once a run.
+	costKnown bool
 }
 
 func newEngine(o Options, p plan.Plan) (*engine, error) {
