@@ -2,7 +2,9 @@ package consul
 
 import (
 	"context"
+	"crypto/tls"
 	"encoding/json"
+	"encoding/pem"
 	"errors"
 	"fmt"
 	"io"
@@ -10,6 +12,8 @@ import (
 	"net"
 	"net/http"
 	"net/http/httptest"
+	"os"
+	"path/filepath"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -240,5 +244,42 @@ func TestClosed(t *testing.T) {
 	}
 	if _, err := s.OpenSession(context.Background()); !errors.Is(err, coordination.ErrClosed) {
 		t.Errorf("OpenSession() after Close = %v, want ErrClosed", err)
+	}
+}
+
+// TestTLS reads from an agent that the configured CA vouches for, with a token, and not from one for which it does not.
+func TestTLS(t *testing.T) {
+	var seen atomic.Value
+	server := httptest.NewUnstartedServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		seen.Store(r.Header.Get("X-Consul-Token"))
+		answer(200, `{"Results":[{"KV":{"Key":"a/chain"}}]}`)(w, r)
+	}))
+	server.Config.ErrorLog = slog.NewLogLogger(slog.DiscardHandler, slog.LevelDebug)
+	server.StartTLS()
+	defer server.Close()
+	dir := t.TempDir()
+	ca, token := filepath.Join(dir, "ca.pem"), filepath.Join(dir, "token")
+	block := pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: server.Certificate().Raw})
+	for file, data := range map[string][]byte{ca: block, token: []byte("hunter2\n")} {
+		if err := os.WriteFile(file, data, 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	cfg := Config{Hosts: []string{server.Listener.Addr().String()}, Prefix: "a", Request: 5 * time.Second, CAFile: ca, TokenFile: token}
+	store, err := NewStore(cfg, slog.New(slog.DiscardHandler))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer store.Close()
+	if _, err := store.Get(t.Context(), "chain"); err != nil || seen.Load() != "hunter2" {
+		t.Errorf("Get() = %v, token %v", err, seen.Load())
+	}
+	distrusting, err := newStore(cfg.withDefaults(), &tls.Config{MinVersion: tls.VersionTLS12}, slog.New(slog.DiscardHandler))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer distrusting.Close()
+	if _, err := distrusting.Get(t.Context(), "chain"); !errors.Is(err, coordination.ErrUnavailable) {
+		t.Errorf("Get() from an agent that no CA vouches for = %v, want ErrUnavailable", err)
 	}
 }

@@ -2,10 +2,16 @@ package zookeeper
 
 import (
 	"context"
+	"crypto/tls"
+	"encoding/pem"
 	"errors"
 	"io"
 	"log/slog"
 	"net"
+	"net/http"
+	"net/http/httptest"
+	"os"
+	"path/filepath"
 	"sync"
 	"testing"
 	"time"
@@ -179,5 +185,40 @@ func TestHubKeepsWatchesArmedOnce(t *testing.T) {
 	h.unfollow("/k", wake)
 	if len(h.mu.paths) != 0 {
 		t.Errorf("%d paths are remembered, want 0", len(h.mu.paths))
+	}
+}
+
+// TestTLS dials a server that the configured CA vouches for, and one for which it does not.
+func TestTLS(t *testing.T) {
+	server := httptest.NewUnstartedServer(http.NotFoundHandler())
+	server.Config.ErrorLog = slog.NewLogLogger(slog.DiscardHandler, slog.LevelDebug)
+	server.StartTLS()
+	defer server.Close()
+	ca := filepath.Join(t.TempDir(), "ca.pem")
+	block := pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: server.Certificate().Raw})
+	if err := os.WriteFile(ca, block, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	_, trusting, err := Config{CAFile: ca}.load()
+	if err != nil {
+		t.Fatal(err)
+	}
+	conn, err := dial(server.Listener.Addr().String(), 10*time.Second, trusting)
+	if err != nil {
+		t.Fatalf("dial() = %v", err)
+	}
+	if err := conn.Close(); err != nil {
+		t.Error(err)
+	}
+	if conn, err := dial(server.Listener.Addr().String(), 10*time.Second, &tls.Config{MinVersion: tls.VersionTLS12}); err == nil {
+		t.Errorf("dial() trusts a server that no CA vouches for: %v", conn.Close())
+	}
+	// A server that never answers the handshake.
+	began := time.Now()
+	if conn, err := dial(silentServer(t), 50*time.Millisecond, trusting); err == nil {
+		t.Errorf("dial() of a silent server succeeded: %v", conn.Close())
+	}
+	if took := time.Since(began); took > 5*time.Second {
+		t.Errorf("dial() of a silent server took %v", took)
 	}
 }
