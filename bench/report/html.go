@@ -27,6 +27,9 @@ func (c cell) Heading() bool { return strings.HasPrefix(c.Kind, "head") }
 // Colour is the backend's colour of a heading cell, or "".
 func (c cell) Colour() string { return strings.TrimSpace(strings.TrimPrefix(c.Kind, "head")) }
 
+// Wide tells whether a table has so many columns that it is set smaller.
+func (t *table) Wide() bool { return len(t.Columns) > 8 }
+
 func (d *document) contents() []chapter {
 	var out []chapter
 	for _, s := range d.Sections {

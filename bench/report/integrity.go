@@ -120,8 +120,8 @@ func (b *builder) notCounted() section {
 // everyTrial is the raw list behind the summaries.
 func (b *builder) everyTrial() section {
 	s := section{ID: b.id("all-trials"), Title: "Every trial", Level: 2}
-	t := &table{ID: b.id("trials"), Caption: "All trials by cell, in the order of their run. “Delivered” is acknowledged of offered in the steady phase; “harness delay” is how late the harness's own timers were (p99)."}
-	for _, name := range []string{"Trial", "Block", "Status", "Victim", "Fault took effect after", "Outage", "Detection", "Outage − detection", "Delivered", "Harness delay"} {
+	t := &table{ID: b.id("trials"), Caption: "All trials by cell, in the order of their run. “Effect after” is from asking for the fault until it took effect; “delivered” is acknowledged of offered in the steady phase; “harness delay” is how late the harness's own timers were (p99)."}
+	for _, name := range []string{"Trial", "Block", "Status", "Victim", "Effect after", "Outage", "Detection", "Outage − detection", "Delivered", "Harness delay"} {
 		t.Columns = append(t.Columns, column{Title: name})
 	}
 	for i := range b.run.Cells {
