@@ -151,6 +151,8 @@ func TestDoubleLeadersAndControllersAreCaught(t *testing.T) {
 		`{"t":3,"broker":2,"pid":2,"event":"partition.leader","topic":"load","partition":0,"epoch":4,"offset":9}`,
 		`{"t":4,"broker":1,"pid":9,"event":"partition.leader","topic":"load","partition":1,"epoch":4,"offset":9}`,
 		`{"t":5,"broker":2,"pid":2,"event":"partition.leader","topic":"load","partition":0,"epoch":4,"offset":9}`,
+		`{"t":5,"broker":2,"pid":2,"event":"partition.leader","topic":"again","topic_id":"aa","partition":0,"epoch":0,"offset":0}`,
+		`{"t":5,"broker":3,"pid":3,"event":"partition.leader","topic":"again","topic_id":"bb","partition":0,"epoch":0,"offset":0}`,
 		`{"t":6,"broker":2,"pid":2,"event":"controller.claimed","epoch":8,"seq":9}`,
 	}
 	found, err := Leadership(parse(t, lines))

@@ -2,18 +2,16 @@ package check
 
 import (
 	"fmt"
-	"strings"
 
 	"github.com/regency-project/regency/bench/timeline"
 )
 
 // Leadership checks the brokers' own events of one cluster's life: no epoch of a partition, and no controller epoch, is held by two brokers. That a
 // broker logs an old epoch late is no violation: it may have been frozen between the commit and its log line. Trial is "" in its results: the caller attributes by T.
-// Topics of control-plane probes are left out: a request that was late can make one again after its deletion, and then a new topic of the same name begins
-// with the same epoch.
+// A topic is told by its id where the event has one: another topic of the same name, made after its deletion, begins with the same epoch.
 func Leadership(events []timeline.Event) ([]Timed, error) {
 	c := leadership{
-		leaders:     make(map[Partition]map[int32]int32),
+		leaders:     make(map[topicPartition]map[int32]int32),
 		controllers: make(map[int32]int32),
 	}
 	for _, e := range events {
@@ -38,8 +36,13 @@ type Timed struct {
 	Violation
 }
 
+type topicPartition struct {
+	id string
+	Partition
+}
+
 type leadership struct {
-	leaders     map[Partition]map[int32]int32 // epoch → broker
+	leaders     map[topicPartition]map[int32]int32 // epoch → broker
 	controllers map[int32]int32
 	found       []Timed
 }
@@ -51,21 +54,19 @@ func (c *leadership) violate(e timeline.Event, check, format string, args ...any
 func (c *leadership) partition(e timeline.Event) error {
 	var l struct {
 		Topic     string `json:"topic"`
+		TopicID   string `json:"topic_id"`
 		Partition int32  `json:"partition"`
 		Epoch     int32  `json:"epoch"`
 	}
 	if err := e.Decode(&l); err != nil {
 		return err
 	}
-	if strings.HasPrefix(l.Topic, timeline.ControlPrefix) {
-		return nil
-	}
-	p := Partition{l.Topic, l.Partition}
+	p := topicPartition{l.TopicID, Partition{l.Topic, l.Partition}}
 	if c.leaders[p] == nil {
 		c.leaders[p] = make(map[int32]int32)
 	}
 	if other, ok := c.leaders[p][l.Epoch]; ok && other != e.Broker {
-		c.violate(e, DoubleLeader, "%s was led by brokers %d and %d, both with leader epoch %d", p, other, e.Broker, l.Epoch)
+		c.violate(e, DoubleLeader, "%s was led by brokers %d and %d, both with leader epoch %d", p.Partition, other, e.Broker, l.Epoch)
 	}
 	c.leaders[p][l.Epoch] = e.Broker
 	return nil

@@ -17,7 +17,8 @@
 //	controller.committed  epoch, seq, leaders, brokers   a commit that changed leaderships: leaders is the number of partitions that got a new leader,
 //	                                                     brokers the ids that it took leadership from
 //	view.applied          seq, leaders                   this broker applied a commit that made it leader of some partitions
-//	partition.leader      topic, partition, epoch, offset  leadership begins here; offset is the log end
+//	partition.leader      topic, topic_id, partition, epoch, offset   leadership begins here; offset is the log end; the id (hex) tells a topic from a later one
+//	                                                     of the same name
 //	partition.follower    topic, partition, epoch, leader
 //	partition.isr         topic, partition, epoch, isr
 //	storage.stall         seconds

@@ -1,6 +1,7 @@
 package partition
 
 import (
+	"encoding/hex"
 	"cmp"
 	"maps"
 	"slices"
@@ -150,7 +151,7 @@ func (s *Set) tell(p *Partition, t target) {
 		s.cfg.Events.Emit("partition.follower", "topic", p.tp.Topic, "partition", p.tp.Partition, "epoch", t.LeaderEpoch, "leader", t.Leader)
 		return
 	}
-	s.cfg.Events.Emit("partition.leader", "topic", p.tp.Topic, "partition", p.tp.Partition, "epoch", t.LeaderEpoch, "offset", p.epochStart())
+	s.cfg.Events.Emit("partition.leader", "topic", p.tp.Topic, "topic_id", hex.EncodeToString(p.topicID[:]), "partition", p.tp.Partition, "epoch", t.LeaderEpoch, "offset", p.epochStart())
 	if s.listener != nil {
 		s.listener(p.tp, true, t.LeaderEpoch)
 	}
