@@ -1,8 +1,8 @@
 package partition
 
 import (
-	"encoding/hex"
 	"cmp"
+	"encoding/hex"
 	"maps"
 	"slices"
 	"strings"
