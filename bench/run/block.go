@@ -102,7 +102,7 @@ func (b *block) measure(ctx context.Context) error {
 		return context.Cause(ctx)
 	}
 	if len(b.trials) > 0 {
-		err = errors.Join(err, b.verify(ctx))
+		err = errors.Join(err, b.verify(ctx, err != nil))
 	}
 	stop()
 	return errors.Join(err, aside.Wait(), b.pump())
@@ -280,8 +280,9 @@ func (b *block) usage() {
 	}
 }
 
-// verify reads everything back and writes down what became of it. The cluster must be able to serve: what it cannot serve any more is lost.
-func (b *block) verify(ctx context.Context) error {
+// verify reads everything back and writes down what became of it. A cluster that came to the end of its trials must be able to serve: what it cannot serve
+// any more is lost. Of one that broke down that is only said if it can be read to the end.
+func (b *block) verify(ctx context.Context, broken bool) error {
 	b.progress.status("reading everything back")
 	reading, cancel := context.WithTimeoutCause(ctx, verifyLimit, fmt.Errorf("not done after %v", verifyLimit))
 	defer cancel()
@@ -289,6 +290,10 @@ func (b *block) verify(ctx context.Context) error {
 	unread := workload.ReadBack(reading, b.cluster.Seeds(), b.ledger.Ends(), v)
 	if ctx.Err() != nil {
 		return context.Cause(ctx)
+	}
+	if broken && unread != nil {
+		b.progress.note("the records of %s could not be verified: %v", b.name, unread)
+		return nil
 	}
 	counts, violations := v.Finish(unread)
 	last := b.trials[len(b.trials)-1]
