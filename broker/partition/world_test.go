@@ -38,6 +38,8 @@ type world struct {
 	// refuse, when set, is what AlterPartition answers; applied says whether it was committed nevertheless.
 	refuse  error
 	applied bool
+	// maxBytes bounds what a fetch brings.
+	maxBytes int
 }
 
 // node is one broker. Its Set has no Run: flushes are by hand.
@@ -50,12 +52,13 @@ type node struct {
 	store *storage.Store
 	set   *Set
 	queue []unflushed
-	lost  bool // its session
+	lost  bool             // its session
+	kept  map[int64]string // for the model: what is on its disk
 }
 
 func newWorld(t fataler, brokers, rf int, configs map[string]string) *world {
 	t.Helper()
-	w := &world{t: t, now: time.Unix(1_700_000_000, 0), view: cluster.Empty(), nodes: map[int32]*node{}}
+	w := &world{t: t, maxBytes: 1 << 20, now: time.Unix(1_700_000_000, 0), view: cluster.Empty(), nodes: map[int32]*node{}}
 	v, err := w.view.Apply(coordination.Event{Kind: coordination.Snapshot, Lineage: "c", Seq: 1, Epoch: 1, Holder: 1})
 	w.must(err)
 	w.view = v
@@ -254,7 +257,7 @@ func (n *node) ask(leader int32) (fetchReply, bool) {
 	if r.err != nil || r.f.Diverging != nil {
 		return r, true
 	}
-	res, err := lp.Read(context.Background(), ReadOptions{From: pos.Offset, MaxBytes: 1 << 20, CurrentLeaderEpoch: pos.LeaderEpoch, LastFetchedEpoch: pos.LastEpoch, Replica: true})
+	res, err := lp.Read(context.Background(), ReadOptions{From: pos.Offset, MaxBytes: n.w.maxBytes, CurrentLeaderEpoch: pos.LeaderEpoch, LastFetchedEpoch: pos.LastEpoch, Replica: true})
 	r.err = err
 	r.f.Batches, r.f.HighWatermark, r.f.LogStart, r.f.Diverging = res.Batches, res.HighWatermark, res.Start, res.Diverging
 	return r, true
