@@ -53,7 +53,9 @@ func TestSpaceComesBack(t *testing.T) {
 	if err := s.DeleteLog(topicA, 1); err != nil {
 		t.Fatal(err)
 	}
-	until(t, "space of 58 of 60 MB comes back", func() bool { return dataBytes(t, dir) < 8<<20 })
+	// Blob files that hold live batches too are rewritten later (blobRewriteAge): the
+	// 2 MB that are left lie in two or three of 5 MB.
+	until(t, "most of 60 MB comes back", func() bool { return dataBytes(t, dir) < 16<<20 })
 	c, err := kept.Read(kept.Start(), 1, kept.End())
 	if err != nil || len(c.Bytes) != len(b) {
 		t.Errorf("Read at the new start: %d bytes, %v; want a batch", len(c.Bytes), err)
