@@ -7,6 +7,7 @@ import (
 
 	"github.com/regency-project/regency/broker/cluster"
 	"github.com/regency-project/regency/broker/group"
+	"github.com/regency-project/regency/broker/protocol"
 	"github.com/twmb/franz-go/pkg/kmsg"
 )
 
@@ -179,6 +180,19 @@ func TestNullAndEmptyOnTheWire(t *testing.T) {
 				t.Errorf("response\n%s, want\n%s", got, want)
 			}
 		})
+	}
+}
+
+// What is announced can be decoded.
+func TestServedVersionsAreDecodable(t *testing.T) {
+	for _, l := range []ListenerKind{Client, Peer} {
+		for _, k := range Served(quiet(t).Keys(), l) {
+			for v := max(k.Min, k.ServeMin); v <= k.Max; v++ {
+				if !protocol.Decodable(k.Num, v) {
+					t.Errorf("%s version %d has no shape in package protocol", kmsg.NameForKey(k.Num), v)
+				}
+			}
+		}
 	}
 }
 

@@ -58,10 +58,10 @@ func ParseHeader(frame []byte) (Header, []byte, error) {
 
 // Decode parses the body. The request refers to body's bytes. An error wraps ErrMalformed or ErrUnknownKey.
 func Decode(h Header, body []byte) (kmsg.Request, error) {
-	req := kmsg.RequestForKey(h.Key)
-	if req == nil {
-		return nil, fmt.Errorf("decode %s: %w", h, ErrUnknownKey)
+	if err := checkShape(h, body); err != nil {
+		return nil, err
 	}
+	req := kmsg.RequestForKey(h.Key)
 	req.SetVersion(h.Version)
 	if err := readFrom(req, body); err != nil {
 		return nil, fmt.Errorf("decode %s: %w: %w", h, ErrMalformed, err)
