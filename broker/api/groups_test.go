@@ -137,7 +137,7 @@ func TestGroupRebalances(t *testing.T) {
 
 			again := c.consumer("g", "t", tt.opts...)
 			c.produce("t", 300, 310)
-			c.eventually("the group goes on where it was", func() bool { return slices.Contains(again.values(), 309) })
+			c.eventually("the group goes on where it was", func() bool { return len(again.values()) >= 10 })
 			if got := read(again); !slices.Equal(got, numbers(300, 310)) {
 				t.Errorf("after committing 300 records the group reads %d values from %d on, want 10 from 300 on", len(got), got[0])
 			}
