@@ -88,9 +88,17 @@ func (f *fetching) open(brokerEpoch int64, now time.Time) {
 
 // await answers when there is enough to tell, or the client's patience is over.
 func (f *fetching) await(ctx context.Context) (kmsg.Response, error) {
-	if f.collect(ctx) || f.r.MaxWaitMillis <= 0 {
-		return f.answer(), nil
+	if !f.collect(ctx) && f.r.MaxWaitMillis > 0 {
+		f.wait(ctx)
 	}
+	if ctx.Err() != nil {
+		return nil, context.Cause(ctx) // nobody reads the answer
+	}
+	return f.answer(), nil
+}
+
+// wait is the long poll. No partition has an error yet.
+func (f *fetching) wait(ctx context.Context) {
 	w := partition.NewWatcher()
 	for _, it := range f.items {
 		it.p.Watch(w, f.replica != noReplica)
@@ -102,12 +110,11 @@ func (f *fetching) await(ctx context.Context) (kmsg.Response, error) {
 		select {
 		case <-w.C():
 		case <-over.C:
-			return f.answer(), nil
+			return
 		case <-ctx.Done():
-			return nil, context.Cause(ctx)
+			return
 		}
 	}
-	return f.answer(), nil
 }
 
 // collect reads on where it stopped, and reports whether the answer should go.
