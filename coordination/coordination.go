@@ -115,12 +115,12 @@ type Status struct {
 
 // Registration is what a process tells about itself; the service keeps it for as long as the session lives.
 type Registration struct {
-	ID            int32    `json:"id"`
-	DirectoryUUID string   `json:"directory_uuid"`
-	Incarnation   string   `json:"incarnation"` // UUID of this process's session; set by Register when empty
-	Attributes    []byte   `json:"attributes,omitempty"`
-	Host          string   `json:"host,omitempty"` // for messages to people
-	PID           int      `json:"pid,omitempty"`
+	ID            int32  `json:"id"`
+	DirectoryUUID string `json:"directory_uuid"`
+	Incarnation   string `json:"incarnation"` // UUID of this process's session; set by Register when empty
+	Attributes    []byte `json:"attributes,omitempty"`
+	Host          string `json:"host,omitempty"` // for messages to people
+	PID           int    `json:"pid,omitempty"`
 }
 
 // Registered is a registration as the service holds it. Revision identifies it among all registrations ever made under its id.

@@ -2,7 +2,6 @@ package storage
 
 import (
 	"encoding/binary"
-	"math"
 )
 
 // Kinds of key, the byte after the log id. Data comes first: a scan of what
@@ -75,6 +74,3 @@ func decodeLogKey(k []byte) logIdentity {
 	i.partition = int32(binary.BigEndian.Uint32(k[prefixLen+16:]))
 	return i
 }
-
-// endOfLog is above every offset.
-const endOfLog = math.MaxInt64

@@ -54,13 +54,6 @@ func withUnit(s, unit string) string {
 
 func ms(v float64) string { return withUnit(number(v), "ms") }
 
-func msOr(v *float64, otherwise string) string {
-	if v == nil {
-		return otherwise
-	}
-	return ms(*v)
-}
-
 func span(low, high float64) string { return number(low) + "–" + number(high) }
 
 func perSecond(v float64) string { return withUnit(number(v), "rec/s") }

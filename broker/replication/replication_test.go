@@ -50,7 +50,6 @@ type broker struct {
 	pool    *peer.Pool
 	stop    context.CancelFunc
 	group   *errgroup.Group
-	epoch   int64
 }
 
 func start(t *testing.T, n int, partitions int) *world {

@@ -15,12 +15,11 @@ import (
 
 // brokerFlags are the broker's settings as text, before they are checked.
 type brokerFlags struct {
-	config                   broker.Config
-	coordination             string
-	advertise, peerAdvertise string
-	flush, events, logLevel  string
-	memoryMiB                int64
-	replication              int
+	config                  broker.Config
+	coordination            string
+	flush, events, logLevel string
+	memoryMiB               int64
+	replication             int
 }
 
 // newBroker runs one broker until it is told to stop.

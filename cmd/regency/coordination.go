@@ -71,7 +71,7 @@ type hostBroker struct {
 
 func openCoordination(ctx context.Context, raw string, p hostBroker, log *slog.Logger) (coordination.Coordinator, error) {
 	if raw == "" {
-		return nil, errors.New("--coordination is empty; for one broker to try out: --coordination memory:")
+		return nil, errors.New("--coordination is empty; to try one broker out, use memory: (with the colon) as the URL")
 	}
 	u, err := url.Parse(raw)
 	if err != nil {

@@ -19,7 +19,6 @@ type follower struct {
 	mu    sync.Mutex
 	last  string
 	calls int
-	err   error
 }
 
 func (f *follower) told(text string) {
