@@ -16,7 +16,7 @@ import (
 )
 
 // perBlock is how many trials of one scenario a block takes at most: few enough that each cell is spread over blocks of different clusters.
-const perBlock = 3
+const perBlock = 4
 
 // Options say what to plan.
 type Options struct {
@@ -49,8 +49,8 @@ type Item struct {
 	Counted  bool   `json:"counted"`
 }
 
-// Rounds is how many trials a throughput scenario gets: each is short and steady, so that half as many as kills suffice, and at least 3.
-func Rounds(trials int) int { return max(3, (trials+1)/2) }
+// Rounds is how many trials a throughput scenario gets: each is short and steady, so that fewer than kills suffice: a third of them, and at least 3.
+func Rounds(trials int) int { return max(3, trials/3) }
 
 // Make plans a run.
 func Make(o Options) (Plan, error) {

@@ -91,13 +91,6 @@ func (b *block) view(ctx context.Context, except int32) (target.View, error) {
 // choose resolves the roles and picks the victim.
 func (t *trial) choose(ctx context.Context, view target.View) error {
 	embedded, err := t.cluster.EmbeddedLeader(ctx)
-	hosts := func(id int32) *bool {
-		if err != nil {
-			return nil
-		}
-		is := id == embedded
-		return &is
-	}
 	candidates := []int32{view.Controller}
 	if t.s.Fault.Role == scenario.Leader {
 		candidates = nil
@@ -114,9 +107,19 @@ func (t *trial) choose(ctx context.Context, view target.View) error {
 	id := candidates[t.rng.IntN(len(candidates))]
 	leads, follows := duties(view, id, "")
 	t.victim = timeline.Victim{
-		Trial: t.id, Broker: id, Action: t.s.Fault.Action, Controller: id == view.Controller, Leads: leads, Follows: follows, CoordinationLeader: hosts(id),
+		Trial: t.id, Broker: id, Action: t.s.Fault.Action, Controller: id == view.Controller, Leads: leads, Follows: follows, CoordinationLeader: t.hostsLeader(ctx, id),
 	}
 	return nil
+}
+
+// hostsLeader says whether the broker's process hosts the coordination service's leader; nil when the service has processes of its own, or cannot be asked.
+func (t *trial) hostsLeader(ctx context.Context, id int32) *bool {
+	leader, err := t.cluster.EmbeddedLeader(ctx)
+	if err != nil {
+		return nil
+	}
+	is := id == leader
+	return &is
 }
 
 // duties counts what the broker leads and follows, on one topic or on all.
@@ -254,6 +257,7 @@ func (t *trial) roles(ctx context.Context, when string) error {
 	if when == "before" { // what the victim is may have changed since it was chosen: the gates judge what it was when the fault came
 		t.victim.Controller = view.Controller == t.victim.Broker
 		t.victim.Leads, t.victim.Follows = duties(view, t.victim.Broker, "")
+		t.victim.CoordinationLeader = t.hostsLeader(ctx, t.victim.Broker)
 	}
 	t.timeline.Emit(r)
 	return nil

@@ -29,7 +29,7 @@ const embeddedMembers = 3
 
 // rebalanceDelay is short, so that each trial begins with the same leaders, and longer than the recovery that a trial observes after a frozen broker goes
 // on, so that the move back is no part of it.
-const rebalanceDelay = "1500ms"
+const rebalanceDelay = "1s"
 
 // Options say what to start.
 type Options struct {

@@ -9,6 +9,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/regency-project/regency/broker/metafile"
 	"github.com/regency-project/regency/coordination"
 	"github.com/regency-project/regency/coordination/consul"
 	"github.com/regency-project/regency/coordination/embedded"
@@ -32,6 +33,11 @@ var backends = map[string]func(context.Context, *url.URL, hostBroker, *slog.Logg
 			return nil, err
 		}
 		c.ID, c.DataDir = p.id, p.dir
+		meta, ok, err := metafile.Read(p.dir)
+		if err != nil {
+			return nil, err
+		}
+		c.Joined = ok && meta.Cluster != ""
 		return embedded.Open(ctx, c, log)
 	},
 	"etcd": func(ctx context.Context, u *url.URL, _ hostBroker, log *slog.Logger) (coordination.Coordinator, error) {

@@ -36,6 +36,9 @@ type Config struct {
 	ID int32
 	// DataDir is the broker's data directory; the member keeps its log in the directory "coordination" in it. Only members need it.
 	DataDir string
+	// Joined: the data directory has belonged to a cluster before. Such a member never founds one, even if it has lost its own log: what it forgot
+	// (votes, entries) may be the only other copy of what a majority needs. It waits for the others instead, and joins them as a learner.
+	Joined bool
 	// Peers are listed in the same order by every broker: the first 1, 3 or 5 are the members. The list of members is fixed at the first start.
 	Peers []Peer
 	// Listen is the IP address that a member binds. Empty: its host if that is an IP address or localhost, else all addresses.

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"net"
 	"net/http"
 	"os"
 	"path/filepath"
@@ -55,14 +56,20 @@ func (c Config) join(ctx context.Context, logger *slog.Logger) (state, initial s
 	if err := os.MkdirAll(c.dir(), 0o700); err != nil {
 		return "", "", fmt.Errorf("make the member's directory: %w", err)
 	}
+	if err := c.checkPorts(ctx); err != nil {
+		return "", "", err
+	}
 	known, err := c.askMembers(ctx)
+	if err == nil && len(known) == 0 && c.Joined {
+		known, err = c.awaitMembers(ctx, logger)
+	}
 	if err != nil {
 		return "", "", err
 	}
 	self, _ := c.self()
 	i := slices.IndexFunc(known, func(m memberInfo) bool { return slices.Contains(m.PeerURLs, c.peerURL(self)) })
 	switch {
-	case len(known) == 0, i >= 0 && known[i].Name != "" && len(known[i].ClientURLs) == 0:
+	case len(known) == 0, i >= 0 && known[i].Name != "" && len(known[i].ClientURLs) == 0 && !c.Joined:
 		return embed.ClusterStateFlagNew, c.initialCluster(nil), nil // a founder
 	case i >= 0 && known[i].Name == "":
 		return embed.ClusterStateFlagExisting, c.initialCluster(known), nil // added before, by a start that did not get further
@@ -70,6 +77,37 @@ func (c Config) join(ctx context.Context, logger *slog.Logger) (state, initial s
 	logger.Warn("the coordination member has lost its data and joins again as a learner", "broker", c.ID, "directory", c.dir())
 	known, err = c.replace(ctx, logger)
 	return embed.ClusterStateFlagExisting, c.initialCluster(known), err
+}
+
+// checkPorts finds out, before the membership is touched, that this member already runs in another process: a second start of a broker with an empty
+// directory would otherwise have the living member removed.
+func (c Config) checkPorts(ctx context.Context) error {
+	self, _ := c.self()
+	for _, address := range []string{c.bind(self.peerAddress()), c.bind(self.clientAddress())} {
+		l, err := (&net.ListenConfig{}).Listen(ctx, "tcp", address)
+		if err != nil {
+			return fmt.Errorf("listen for other members: %w; if another process has the port, stop it, or give this broker other ports in peers", err)
+		}
+		_ = l.Close()
+	}
+	return nil
+}
+
+// errLost: nobody can tell a member without data what it knew.
+var errLost = errors.New("the data directory belongs to a cluster, but its coordination log is gone and there is no other member to join again; restore the directory \"coordination\"")
+
+// awaitMembers asks until one of the others answers.
+func (c Config) awaitMembers(ctx context.Context, logger *slog.Logger) (known []memberInfo, err error) {
+	if len(c.others()) == 0 {
+		return nil, errLost
+	}
+	err = c.insist(ctx, logger, "the coordination log is gone: waiting for another member to join again", func(ctx context.Context) error {
+		if known, err = c.askMembers(ctx); err == nil && len(known) == 0 {
+			err = fmt.Errorf("not reachable: %v", c.unreachable(ctx))
+		}
+		return err
+	})
+	return known, err
 }
 
 // initialCluster renders the members in the server's notation; nil: as configured.

@@ -113,6 +113,60 @@ func TestRestart(t *testing.T) {
 	wg.Wait()
 }
 
+// TestSecondStartLeavesTheLivingMemberAlone: a broker started twice by mistake, the second time with an empty directory, must not remove its own member.
+func TestSecondStartLeavesTheLivingMemberAlone(t *testing.T) {
+	ctx := testContext(t)
+	cfgs := configs(t, 3)
+	members := make([]coordination.Coordinator, 3)
+	var wg sync.WaitGroup
+	for i, cfg := range cfgs {
+		wg.Go(func() { members[i] = mustOpen(ctx, t, cfg) })
+	}
+	wg.Wait()
+	_, want := bootstrap(ctx, t, members[0])
+	again := cfgs[0]
+	again.DataDir = t.TempDir()
+	if co, err := embedded.Open(ctx, again, nil); err == nil {
+		co.Close()
+		t.Fatal("the second start succeeded")
+	} else if !strings.Contains(err.Error(), "in use") {
+		t.Errorf("the second start ended with %v, want the port in use", err)
+	}
+	// The first is still a voter: with it and one other there is a quorum.
+	if err := members[2].Close(); err != nil {
+		t.Error(err)
+	}
+	if got, err := members[0].Status(ctx); err != nil || got != want {
+		t.Errorf("Status() = %+v, %v, want %+v", got, err, want)
+	}
+	for _, m := range members[:2] {
+		if err := m.Close(); err != nil {
+			t.Error(err)
+		}
+	}
+}
+
+// TestJoinedMemberWithoutItsLogFoundsNothing: votes and entries that it forgot must not be given a second time.
+func TestJoinedMemberWithoutItsLogFoundsNothing(t *testing.T) {
+	for n, want := range map[int]string{1: "restore", 3: "not reachable"} {
+		cfg := configs(t, n)[0]
+		cfg.Joined = true
+		ctx, cancel := context.WithTimeout(t.Context(), 3*time.Second)
+		co, err := embedded.Open(ctx, cfg, nil)
+		cancel()
+		if err == nil {
+			co.Close()
+			t.Fatalf("%d members: founded a new ensemble", n)
+		}
+		if !strings.Contains(err.Error(), want) {
+			t.Errorf("%d members: %v, want it to name %q", n, err, want)
+		}
+		if logs, _ := filepath.Glob(filepath.Join(cfg.DataDir, "coordination", "member", "wal", "*")); len(logs) > 0 {
+			t.Errorf("%d members: a log was made: %v", n, logs)
+		}
+	}
+}
+
 func TestPortInUse(t *testing.T) {
 	cfg := configs(t, 1)[0]
 	l, err := net.Listen("tcp", net.JoinHostPort("127.0.0.1", "0"))
