@@ -14,6 +14,9 @@ import (
 // errEpochs: 2^31 terms; at one per second, 68 years.
 var errEpochs = errors.New("controller epochs are exhausted: make a new cluster and copy the topics over")
 
+// errRaced: the chain or the controller key changed between the read and the claim, perhaps only by a commit of the holder. Read again.
+var errRaced = errors.New("raced")
+
 // Campaign implements coordination.Session. All tries of one campaign carry one request id, so that a claim whose answer was lost, or that
 // is applied late, is recognized at the next read.
 func (s *session) Campaign(ctx context.Context) (coordination.Leadership, error) {
@@ -65,7 +68,7 @@ func (s *session) Usurp(ctx context.Context, epoch int32) (coordination.Leadersh
 			return l, nil
 		case ctx.Err() != nil:
 			return nil, fmt.Errorf("usurp epoch %d: %w", epoch, s.because(ctx))
-		case !retryable(err):
+		case !retryable(err) && !errors.Is(err, errRaced):
 			return nil, fmt.Errorf("usurp epoch %d: %w", epoch, err)
 		}
 		pause(ctx, retryPause)
@@ -175,6 +178,9 @@ func (s *session) claim(ctx context.Context, request uuid.UUID, accept func(head
 			{Kind: backend.Set, Key: slotKey(next.seq), Value: next.encode()},
 			own,
 		})
+	if errors.Is(err, coordination.ErrConflict) {
+		err = fmt.Errorf("%w: %w", errRaced, err)
+	}
 	if err != nil {
 		return nil, fmt.Errorf("claim epoch %d: %w", next.epoch, err)
 	}

@@ -187,6 +187,23 @@ func TestUsurpedLeaderIsFencedAndItsLateCommitAppliesNothing(t *testing.T) {
 	}
 }
 
+func TestUsurpSucceedsWhileTheHolderCommits(t *testing.T) {
+	server := memory.NewServer(time.Minute)
+	a, b := open(t, server, 1), open(t, server, 2)
+	old := a.lead(t)
+	b.faults.BeforeNext(func() {
+		if _, err := old.Commit(t.Context(), set("k", "v")); err != nil {
+			t.Error(err)
+		}
+	})
+	if _, err := b.session.Usurp(t.Context(), old.Epoch()); err != nil {
+		t.Fatalf("Usurp = %v, want success: the epoch was not over", err)
+	}
+	if records, _ := b.snapshot(t); string(records["k"]) != "v" {
+		t.Errorf("k = %q, want v", records["k"])
+	}
+}
+
 func TestLostRegisterAnswerLeavesOneRegistration(t *testing.T) {
 	for _, fate := range []faulty.Fate{faulty.LoseBefore, faulty.LoseAfter, faulty.Delay} {
 		t.Run(fmt.Sprint(fate), func(t *testing.T) {

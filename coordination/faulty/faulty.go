@@ -25,6 +25,7 @@ type Store struct {
 	mu struct {
 		sync.Mutex
 		fates   []Fate
+		before  func()
 		delayed []func() error
 	}
 }
@@ -37,6 +38,23 @@ func (s *Store) Next(fates ...Fate) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.mu.fates = append(s.mu.fates, fates...)
+}
+
+// BeforeNext has f run just before the next transaction is sent: the place of a race.
+func (s *Store) BeforeNext(f func()) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.mu.before = f
+}
+
+func (s *Store) race() {
+	s.mu.Lock()
+	f := s.mu.before
+	s.mu.before = nil
+	s.mu.Unlock()
+	if f != nil {
+		f()
+	}
 }
 
 // Release applies the delayed transactions now and returns their results.
@@ -78,6 +96,7 @@ type session struct {
 }
 
 func (x *session) Txn(ctx context.Context, guards []backend.Guard, ops []backend.Op) ([]uint64, error) {
+	x.s.race()
 	switch x.s.fate() {
 	case LoseBefore:
 		return nil, coordination.ErrOutcomeUnknown

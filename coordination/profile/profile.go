@@ -121,9 +121,9 @@ func (w Window) String() string { return fmt.Sprintf("[%v, %v]", w.Lower, w.Uppe
 // service has an age between 0 and Renew when the process dies; so, with S the session and k the renewal interval:
 //
 //	etcd, embedded  S − age + U(0, 500 ms)          = [S − k, S + 500 ms]      the lessor looks every 500 ms
-//	ZooKeeper       (S, S + tick] − age + tick/2    = [2S/3, S + 1.5 tick]     expiry in buckets of a tick; a touch through a
-//	                                                                           follower reaches the leader tick/2 later; the
-//	                                                                           client's own ping comes every S/3
+//	ZooKeeper       (S, S + tick] − age + tick/2    = [S − k, S + 1.5 tick]    expiry in buckets of a tick; a touch through a
+//	                                                                           follower reaches the leader tick/2 later. (The Go
+//	                                                                           client's own pings, every S/3, are suppressed.)
 //	Consul          2S − age + lock-delay           = [2S − k, 2S] + lock-delay  a timer of exactly 2 × TTL
 //
 // If the service's leader dies as well, its recovery and a full, restarted session come on top.
@@ -131,7 +131,7 @@ func (p Profile) Detection() Window {
 	switch {
 	case p.ZooKeeper != nil:
 		return Window{
-			Lower: p.Session - max(p.Renew, p.Session/3),
+			Lower: p.Session - p.Renew,
 			Upper: p.Session + p.ZooKeeper.Tick*3/2,
 		}
 	case p.Consul != nil:

@@ -36,10 +36,10 @@ func TestDetectionFormulas(t *testing.T) {
 	}{
 		{Embedded, Matched, "[1.5s, 2.5s]"},
 		{Etcd, Matched, "[1.5s, 2.5s]"},
-		{ZooKeeper, Matched, "[1.466666667s, 2.5s]"},
+		{ZooKeeper, Matched, "[1.7s, 2.5s]"},
 		{Consul, Matched, "[2.000000001s, 2.500000001s]"},
 		{Etcd, Tuned, "[750ms, 1.5s]"},
-		{ZooKeeper, Tuned, "[533.333334ms, 1.1s]"},
+		{ZooKeeper, Tuned, "[600ms, 1.1s]"},
 		{Consul, Tuned, "[1.750000001s, 2.000000001s]"},
 		{Etcd, Default, "[40s, 1m0.5s]"},
 		{ZooKeeper, Default, "[12s, 21s]"},
