@@ -34,13 +34,20 @@ func (n *node) watch(ctx context.Context) error {
 	return err
 }
 
+// applyAgain is how long after a log or a role that could not be taken it is tried again.
+const applyAgain = time.Second
+
 // apply brings the partitions in line with each view, and with what this broker is. Views that come while it is at work are taken as one.
 func (n *node) apply(ctx context.Context) error {
 	for {
 		v, newer := n.current.Next()
 		_, other := n.member.Identity()
-		n.partitions.Apply(v, n.self(v))
+		var again <-chan time.Time // never
+		if !n.partitions.Apply(v, n.self(v)) {
+			again = time.After(applyAgain)
+		}
 		select {
+		case <-again:
 		case <-newer:
 		case <-other:
 		case <-ctx.Done():

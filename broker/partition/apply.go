@@ -22,8 +22,9 @@ type assignment struct {
 }
 
 // Apply brings the partitions in line with a View. It is idempotent; an older View than the last one counts as that one. What ends is ended first, without
-// touching the disk; then leaderships and followings begin; then new logs are made.
-func (s *Set) Apply(v *cluster.View, self Self) {
+// touching the disk; then leaderships and followings begin; then new logs are made. complete is false if a log or a role could not be taken, by a disk that
+// refused: then the same View is to be applied again after a while, for in a quiet cluster there will be no other.
+func (s *Set) Apply(v *cluster.View, self Self) (complete bool) {
 	s.applying.Lock()
 	defer s.applying.Unlock()
 	old, oldSelf := s.view.Load(), s.Self()
@@ -53,6 +54,7 @@ func (s *Set) Apply(v *cluster.View, self Self) {
 	if leaders > 0 {
 		s.cfg.Events.Emit("view.applied", "seq", v.Seq, "leaders", leaders)
 	}
+	return !s.applying.incomplete
 }
 
 // admitted says that the View knows this very incarnation of the broker, and may trust it.
