@@ -10,12 +10,13 @@ import (
 
 	"github.com/regency-project/regency/broker/cluster"
 	"github.com/regency-project/regency/broker/controller"
+	"github.com/regency-project/regency/broker/peer"
 	"github.com/regency-project/regency/coordination"
 	"github.com/twmb/franz-go/pkg/kmsg"
 )
 
 const (
-	// tryTimeout bounds one request to a controller that does not answer; it ends earlier when another one is seen.
+	// tryTimeout bounds one try of a repeatable request to a controller that does not answer; it ends earlier when another one is seen.
 	tryTimeout = 3 * time.Second
 	// defaultTimeout bounds requests on topics that name no limit themselves.
 	defaultTimeout = 30 * time.Second
@@ -25,7 +26,7 @@ const (
 	visibleTimeout = 2 * time.Second
 )
 
-// Requester sends a request to another broker's peer listener.
+// Requester sends a request to another broker's peer listener. An error wraps peer.ErrUnavailable if nothing was sent; any other leaves the outcome open.
 type Requester interface {
 	Request(ctx context.Context, addr string, req kmsg.Request) (kmsg.Response, error)
 }
@@ -196,7 +197,8 @@ func (c *Client) doAs(ctx context.Context, build func(epoch int64) kmsg.Request)
 	}
 }
 
-// do brings one request to the controller. It tries again while there is none, or it cannot be reached, or answers that it is not (or not now) able.
+// do brings one request to the controller. It tries again while there is none, or it cannot be reached, or answers that it is not (or not now) able. A request
+// that must not be repeated is not sent again once it may have been served: the error is ErrUnsettled.
 func (c *Client) do(ctx context.Context, req kmsg.Request) (kmsg.Response, error) {
 	for {
 		v, changed := c.cfg.Current.Next()
@@ -208,10 +210,31 @@ func (c *Client) do(ctx context.Context, req kmsg.Request) (kmsg.Response, error
 		if errors.As(err, &refused) && !refused.retriable() {
 			return nil, refused.err
 		}
+		if !repeatable(req) && !undone(err) {
+			return nil, fmt.Errorf("%w: %w", ErrUnsettled, err)
+		}
 		if ctx.Err() != nil || !pause(ctx, changed) {
 			return nil, fmt.Errorf("%w: %w", err, context.Cause(ctx))
 		}
 	}
+}
+
+// repeatable says whether a request may be served twice. Those on topics may not: what a second deletion removes can be a new topic of the same name, with
+// records that were acknowledged since, and a second creation answers failure for what has succeeded.
+func repeatable(req kmsg.Request) bool {
+	switch req.(type) {
+	case *kmsg.CreateTopicsRequest, *kmsg.DeleteTopicsRequest, *kmsg.CreatePartitionsRequest:
+		return false
+	}
+	return true
+}
+
+// undone says that a failed try has certainly had no effect.
+func undone(err error) bool {
+	if errors.Is(err, ErrUnsettled) || errors.Is(err, peer.ErrOutcomeUnknown) {
+		return false
+	}
+	return errors.Is(err, peer.ErrUnavailable) || errors.Is(err, ErrNotController) || errors.Is(err, coordination.ErrUnavailable)
 }
 
 // refusal is an answer that concerns the whole request.
@@ -241,14 +264,19 @@ func (c *Client) try(ctx context.Context, v *cluster.View, req kmsg.Request) (km
 	return resp, nil
 }
 
-// ask sends the request to the controller of the view, for as long as it is that.
+// ask sends the request to the controller of the view, for as long as it is that. One that cannot be sent again is given all of the requester's time.
 func (c *Client) ask(ctx context.Context, v *cluster.View, req kmsg.Request) (kmsg.Response, error) {
 	b, ok := v.Brokers[v.Controller]
 	if !ok || v.Controller == c.cfg.ID {
 		return nil, fmt.Errorf("%w; none is known now", ErrNotController)
 	}
-	ctx, cancel := context.WithTimeout(ctx, tryTimeout)
+	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
+	if repeatable(req) {
+		var stop context.CancelFunc
+		ctx, stop = context.WithTimeout(ctx, tryTimeout)
+		defer stop()
+	}
 	go func() { // ends with the try
 		if _, err := c.cfg.Current.Wait(ctx, func(n *cluster.View) bool { return n.Epoch != v.Epoch }); err == nil {
 			cancel()

@@ -17,6 +17,7 @@ import (
 	"github.com/regency-project/regency/broker/cluster"
 	"github.com/regency-project/regency/broker/controller"
 	"github.com/regency-project/regency/broker/event"
+	"github.com/regency-project/regency/broker/peer"
 	"github.com/regency-project/regency/coordination"
 	"github.com/regency-project/regency/coordination/memory"
 	"github.com/twmb/franz-go/pkg/kerr"
@@ -50,7 +51,7 @@ func (p *peers) Request(ctx context.Context, addr string, req kmsg.Request) (kms
 	c := p.mu.byAddr[addr]
 	p.mu.Unlock()
 	if c == nil {
-		return nil, fmt.Errorf("dial %s: %w", addr, net.ErrClosed)
+		return nil, fmt.Errorf("dial %s: %w", addr, peer.ErrUnavailable)
 	}
 	return c.client.Serve(ctx, req)
 }

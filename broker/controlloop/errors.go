@@ -23,8 +23,8 @@ var codes = []struct {
 	err  error
 	code int16
 }{
+	{ErrUnsettled, kerr.RequestTimedOut.Code}, // before all that say that nothing was done
 	{ErrNotController, kerr.NotController.Code},
-	{ErrUnsettled, kerr.RequestTimedOut.Code},
 	// Nothing was done, and a retry may help: Kafka has no code of its own for that, and clients retry this one.
 	{coordination.ErrUnavailable, kerr.CoordinatorNotAvailable.Code},
 	{ErrBusy, kerr.CoordinatorNotAvailable.Code},

@@ -131,7 +131,7 @@ func (l *Loop) setTerm(t *term) {
 }
 
 // Submit asks for a decision and waits until it is committed. Errors: those of controller.Step; ErrNotController, ErrBusy, coordination.ErrUnavailable and
-// coordination.ErrTooLarge: nothing was done; ErrUnsettled; ctx's error: then the request may still be served.
+// coordination.ErrTooLarge: nothing was done; ErrUnsettled, with ctx's cause if that ended the wait: the request may still be served.
 func (l *Loop) Submit(ctx context.Context, e controller.Event) (any, error) {
 	t := l.currentTerm()
 	if t == nil {
@@ -147,7 +147,7 @@ func (l *Loop) Submit(ctx context.Context, e controller.Event) (any, error) {
 	case a := <-r.answer:
 		return a.reply, a.err
 	case <-ctx.Done():
-		return nil, context.Cause(ctx)
+		return nil, fmt.Errorf("%w: %w", ErrUnsettled, context.Cause(ctx))
 	case <-t.done:
 	}
 	select { // what was taken from the queue was answered before the term was done

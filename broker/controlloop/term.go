@@ -157,7 +157,8 @@ func (t *term) answer(ctx context.Context, r request) error {
 	return nil
 }
 
-// run steps an event until it has no further part, and commits each part.
+// run steps an event until it has no further part, and commits each part. An error after the first of a step's commits is ErrUnsettled: a
+// part of the decision is there.
 func (t *term) run(ctx context.Context, e controller.Event) (any, error) {
 	if t.unsettled {
 		return nil, fmt.Errorf("an earlier commit is not settled: %w", coordination.ErrUnavailable)
@@ -174,13 +175,20 @@ func (t *term) run(ctx context.Context, e controller.Event) (any, error) {
 		for i, batch := range batches {
 			if err := t.commit(ctx, batch); err != nil {
 				t.collect = t.collect || i > 0
-				return nil, err
+				return nil, partly(i > 0, err)
 			}
 		}
 		if !r.Again {
 			return r.Reply, nil
 		}
 	}
+}
+
+func partly(begun bool, err error) error {
+	if begun {
+		return fmt.Errorf("%w: a part was committed: %w", ErrUnsettled, err)
+	}
+	return err
 }
 
 func (t *term) commit(ctx context.Context, ms []coordination.Mutation) error {
@@ -220,7 +228,7 @@ func (t *term) advance(ctx context.Context, seq uint64, ms []coordination.Mutati
 			Kind: coordination.Delta, Lineage: old.ClusterID, Seq: seq, Epoch: old.Epoch, Holder: old.Controller, Mutations: ms,
 		})
 		if err != nil {
-			return fmt.Errorf("%w: %w", errBrokenView, err)
+			return fmt.Errorf("%w: %w: %w", ErrUnsettled, errBrokenView, err)
 		}
 		t.view = v
 	} else if err := t.reload(ctx, seq); err != nil { // no-ops lie between

@@ -11,13 +11,16 @@ import (
 	"github.com/regency-project/regency/broker/cluster"
 	"github.com/regency-project/regency/broker/controller"
 	"github.com/regency-project/regency/coordination"
+	"github.com/twmb/franz-go/pkg/kerr"
+	"github.com/twmb/franz-go/pkg/kmsg"
 )
 
 // chainOf is a leadership whose commits meet ordered fates, and the watch that tells of them.
 type chainOf struct {
 	current *cluster.Current
 	view    *cluster.View
-	fates   []fate // of the coming commits; after them all are applied
+	fates   []fate        // of the coming commits; after them all are applied
+	block   chan struct{} // commits wait until it is closed, if it is set
 	commits int
 	done    chan struct{}
 }
@@ -47,6 +50,9 @@ func (c *chainOf) commit(m []coordination.Mutation) (uint64, error) {
 
 func (c *chainOf) Commit(_ context.Context, m []coordination.Mutation) (uint64, error) {
 	c.commits++
+	if c.block != nil {
+		<-c.block
+	}
 	f := fate{apply: true}
 	if len(c.fates) > 0 {
 		f, c.fates = c.fates[0], c.fates[1:]
@@ -135,6 +141,9 @@ func TestUnknownOutcome(t *testing.T) {
 			if !errors.Is(err, ErrUnsettled) && !errors.Is(err, coordination.ErrUnavailable) {
 				t.Fatalf("Submit = %v, want ErrUnsettled or ErrUnavailable", err)
 			}
+			if name == "down in the mids" && !errors.Is(err, ErrUnsettled) {
+				t.Errorf("Submit = %v after a part was committed, want ErrUnsettled", err)
+			}
 			deadline := time.Now().Add(20 * time.Second)
 			for err = submit(); errors.Is(err, coordination.ErrUnavailable) || errors.Is(err, ErrUnsettled); err = submit() {
 				if time.Now().After(deadline) {
@@ -149,5 +158,28 @@ func TestUnknownOutcome(t *testing.T) {
 				t.Errorf("no topic at the end; records %v", v.Keys())
 			}
 		})
+	}
+}
+
+// A topic request that runs out of time on the controller itself is answered as timed out, not as an unknown error.
+func TestTimedOutOnTheController(t *testing.T) {
+	l, c, current := lead(t)
+	c.block = make(chan struct{})
+	defer close(c.block)
+	client := NewClient(ClientConfig{ID: 1, Loop: l, Current: current, MaxPartitions: 10})
+	req, topic := kmsg.NewPtrCreateTopicsRequest(), kmsg.NewCreateTopicsRequestTopic()
+	topic.Topic, topic.NumPartitions, topic.ReplicationFactor = "t", 1, 1
+	req.Version, req.TimeoutMillis, req.Topics = 7, 50, []kmsg.CreateTopicsRequestTopic{topic}
+	resp, err := client.CreateTopics(t.Context(), req)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if code := resp.Topics[0].ErrorCode; code != kerr.RequestTimedOut.Code {
+		t.Errorf("CreateTopics with a commit that hangs = code %d, want %d", code, kerr.RequestTimedOut.Code)
+	}
+	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Millisecond)
+	defer cancel()
+	if _, err := l.Submit(ctx, controller.Rebalance{}); !errors.Is(err, ErrUnsettled) || !errors.Is(err, context.DeadlineExceeded) {
+		t.Errorf("Submit behind a commit that hangs = %v, want ErrUnsettled and the deadline", err)
 	}
 }
