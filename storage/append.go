@@ -77,7 +77,8 @@ func (l *Log) AppendLeader(batches []byte, leaderEpoch int32, now time.Time) (Ap
 // AppendFollower appends whole batches with the offsets and epochs that the leader
 // gave them. The first must start at or after End, each further one after its
 // predecessor (gaps are legal: compaction leaves them), and epochs must not go
-// back, else ErrOutOfOrder. Otherwise as AppendLeader.
+// back, else ErrOutOfOrder. A batch without a timestamp counts as from this moment,
+// as on the leader. Otherwise as AppendLeader.
 func (l *Log) AppendFollower(batches []byte) (Appended, error) {
 	return l.append(batches, func(a *appender, b record.Batch) error {
 		if b.BaseOffset() < a.st.end {
@@ -86,7 +87,7 @@ func (l *Log) AppendFollower(batches []byte) (Appended, error) {
 		if err := a.forgetEmptyEpochs(b.LeaderEpoch()); err != nil {
 			return err
 		}
-		return a.add(b, b.BaseOffset(), b.LeaderEpoch(), -1)
+		return a.add(b, b.BaseOffset(), b.LeaderEpoch(), time.Now().UnixMilli())
 	})
 }
 

@@ -112,8 +112,12 @@ func (l *Log) retain(p Policy, now time.Time) (moved bool, err error) {
 }
 
 // startByAge is the end of the run of batches, from the log start, that are all
-// older than cutoff.
+// older than cutoff. A batch without a timestamp is as old as its append, which only
+// the state and the time index remember; where they do not tell, it is not old.
 func (l *Log) startByAge(st state, cutoff int64) (int64, error) {
+	if st.maxTimestamp < 0 {
+		return st.start, nil
+	}
 	if st.maxTimestamp < cutoff {
 		return st.end, nil
 	}
@@ -122,7 +126,7 @@ func (l *Log) startByAge(st state, cutoff int64) (int64, error) {
 		return 0, err
 	}
 	err = l.scan(at.next, st.end, func(b record.Batch) (bool, error) {
-		old := b.MaxTimestamp() < cutoff
+		old := b.MaxTimestamp() >= 0 && b.MaxTimestamp() < cutoff
 		if old {
 			at.next = b.LastOffset() + 1
 		}

@@ -3,8 +3,11 @@ package storage
 import (
 	"io/fs"
 	"path/filepath"
+	"slices"
 	"testing"
 	"time"
+
+	"github.com/regency-project/regency/storage/record"
 )
 
 // dataBytes is the size of the tables and blob files in dir.
@@ -80,5 +83,60 @@ func TestRetainByAge(t *testing.T) {
 	}
 	if got := retain(1_000_000); got != 16 {
 		t.Errorf("start = %d, want 16: nothing above the high watermark is deleted", got)
+	}
+}
+
+// TestRetainKeepsUnknownAge checks that a batch without a timestamp is not taken for
+// an old one, also behind an old batch and after a truncation, and goes in the end.
+func TestRetainKeepsUnknownAge(t *testing.T) {
+	const week = 7 * 24 * time.Hour
+	now := time.Now()
+	follow := func(l *Log, b record.Batch) error {
+		b = slices.Clone(b)
+		b.Patch(l.End(), 0)
+		_, err := l.AppendFollower(b)
+		return err
+	}
+	lead := func(l *Log, b record.Batch) error {
+		_, err := l.AppendLeader(b, 0, now)
+		return err
+	}
+	unknown, old := batchOf(1, 10, -1), batchOf(1, 10, 1000)
+	for _, tc := range []struct {
+		name     string
+		put      func(*Log, record.Batch) error
+		batches  []record.Batch
+		truncate int64
+		start    int64
+	}{
+		{"leader", lead, []record.Batch{unknown}, 1, 0},
+		{"follower", follow, []record.Batch{unknown}, 1, 0},
+		{"leader, behind an old batch", lead, []record.Batch{old, unknown}, 2, 1},
+		{"follower, behind an old batch", follow, []record.Batch{old, unknown}, 2, 1},
+		{"leader, truncated", lead, []record.Batch{old, unknown, old}, 2, 1},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
+			l := newTestLog(t)
+			for _, b := range tc.batches {
+				if err := tc.put(l, b); err != nil {
+					t.Fatal(err)
+				}
+			}
+			if _, err := l.Truncate(tc.truncate); err != nil {
+				t.Fatal(err)
+			}
+			l.SetHighWatermark(l.End())
+			for _, when := range []struct {
+				now  time.Time
+				want int64
+			}{{now, tc.start}, {now.Add(2 * week), l.End()}} {
+				if _, err := l.store.Retain(func(LogInfo) Policy { return Policy{MaxAge: week} }, when.now); err != nil {
+					t.Fatal(err)
+				}
+				if got := l.Start(); got != when.want {
+					t.Errorf("start = %d at %s, want %d of %d", got, when.now, when.want, l.End())
+				}
+			}
+		})
 	}
 }

@@ -3,6 +3,7 @@ package storage
 import (
 	"encoding/binary"
 	"fmt"
+	"time"
 
 	"github.com/cockroachdb/pebble/v2"
 	"github.com/regency-project/regency/storage/record"
@@ -77,7 +78,9 @@ func iterEntry(it *pebble.Iterator) (indexed, error) {
 }
 
 // measure returns what the time index would say at offset, by its last entry below
-// and the batches after that. A batch that contains offset does not count.
+// and the batches after that. A batch that contains offset does not count. One
+// without a timestamp counts as from now: when it was appended is not known any
+// more, and it must not be taken for older than it is.
 func (l *Log) measure(st state, offset int64) (indexed, error) {
 	at, err := l.lastEntry(st, func(e indexed) bool { return e.next <= offset })
 	if err != nil {
@@ -86,7 +89,11 @@ func (l *Log) measure(st state, offset int64) (indexed, error) {
 	err = l.scan(at.next, offset, func(b record.Batch) (bool, error) {
 		at.next = b.LastOffset() + 1
 		at.pos += int64(len(b))
-		at.maxTimestamp = max(at.maxTimestamp, b.MaxTimestamp())
+		ts := b.MaxTimestamp()
+		if ts < 0 {
+			ts = time.Now().UnixMilli()
+		}
+		at.maxTimestamp = max(at.maxTimestamp, ts)
 		return true, nil
 	})
 	return at, err
