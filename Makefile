@@ -59,7 +59,7 @@ soak: ## Run what is too long for CI: the race detector over all modules, long r
 
 .PHONY: compose-check
 compose-check: ## Validate the Compose files with the Compose tool
-	@for f in compose/*.yaml; do docker-compose -f $$f config -q && echo "$$f: valid"; done
+	compose/check.sh
 
 .PHONY: clean
 clean: ## Remove what was built here (not the cached servers, not results)
