@@ -4,6 +4,7 @@ import (
 	"encoding/binary"
 	"fmt"
 	"slices"
+	"time"
 
 	"github.com/regency-project/regency/storage/record"
 )
@@ -31,18 +32,14 @@ type ProducerState struct {
 	FirstOffset int64
 	// Batches are the last ones of this epoch, oldest first, at most five.
 	Batches []BatchMeta
+
+	// seen is when this log last took a batch of the producer, or was opened; it is
+	// not stored. Batches' own timestamps say nothing of it: a backfill writes old ones.
+	seen time.Time
 }
 
 // Known reports a producer that has written to this log.
 func (p ProducerState) Known() bool { return len(p.Batches) > 0 }
-
-// LastTimestamp is the timestamp of the newest batch, -1 if there is none.
-func (p ProducerState) LastTimestamp() int64 {
-	if !p.Known() {
-		return -1
-	}
-	return p.Batches[len(p.Batches)-1].Timestamp
-}
 
 // Check decides about a batch that an idempotent producer sends, before it is
 // appended, by the rules of Kafka's ProducerAppendInfo:
@@ -77,9 +74,10 @@ func (p ProducerState) Check(epoch int16, baseSeq, lastSeq int32) (dup *BatchMet
 	return nil, nil
 }
 
-// with is the state after one more batch; p is not changed and shares nothing.
+// with is the state after one more batch, seen now; p is not changed and shares
+// nothing.
 func (p ProducerState) with(b record.Batch, baseOffset int64) ProducerState {
-	next := ProducerState{ProducerID: b.ProducerID(), Epoch: b.ProducerEpoch(), FirstOffset: baseOffset}
+	next := ProducerState{ProducerID: b.ProducerID(), Epoch: b.ProducerEpoch(), FirstOffset: baseOffset, seen: time.Now()}
 	if p.Known() {
 		next.FirstOffset = p.FirstOffset
 		if p.Epoch == next.Epoch {
@@ -123,6 +121,7 @@ func (p ProducerState) encode(buf []byte) []byte {
 	return buf
 }
 
+// decodeProducer is the inverse of encode; the producer counts as seen now.
 func decodeProducer(pid int64, v []byte) (ProducerState, error) {
 	batches := len(v) - producerHeaderLen
 	if batches <= 0 || batches%producerBatchLen != 0 || batches/producerBatchLen > rememberedBatches {
@@ -132,6 +131,7 @@ func decodeProducer(pid int64, v []byte) (ProducerState, error) {
 		ProducerID:  pid,
 		Epoch:       int16(binary.BigEndian.Uint16(v)),
 		FirstOffset: int64(binary.BigEndian.Uint64(v[2:])),
+		seen:        time.Now(),
 	}
 	for v = v[producerHeaderLen:]; len(v) > 0; v = v[producerBatchLen:] {
 		p.Batches = append(p.Batches, BatchMeta{

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"math"
 	"testing"
+	"time"
 
 	"github.com/cockroachdb/pebble/v2/vfs"
 	"github.com/regency-project/regency/storage/record"
@@ -121,4 +122,54 @@ func FuzzDecode(f *testing.F) {
 			}
 		}
 	})
+}
+
+// TestProducerExpiry checks that producers expire by when they were last seen, not by
+// the timestamps that they write.
+func TestProducerExpiry(t *testing.T) {
+	now := time.Now()
+	backfill := record.Build(record.Options{ProducerID: 1}, record.Record{Timestamp: now.Add(-48 * time.Hour).UnixMilli(), Value: []byte("v")})
+	keep := func(LogInfo) Policy { return Policy{} }
+	for _, role := range []string{"leader", "follower", "leader, truncated", "reopened"} {
+		t.Run(role, func(t *testing.T) {
+			files := vfs.NewMem()
+			s := mustOpen(t, memOptions(files))
+			defer func() { mustClose(t, s) }()
+			l := mustLog(t, s, 0)
+			switch role {
+			case "follower":
+				if _, err := l.AppendFollower(backfill); err != nil {
+					t.Fatal(err)
+				}
+			case "leader, truncated": // so far back that the log must be searched
+				mustAppend(t, l, 0, backfill)
+				for seq := range int32(rememberedBatches) {
+					mustAppend(t, l, 0, idempotent(1, 0, seq+1, 1))
+				}
+				if _, err := l.Truncate(1); err != nil {
+					t.Fatal(err)
+				}
+			default:
+				mustAppend(t, l, 0, backfill)
+			}
+			if role == "reopened" {
+				mustClose(t, s)
+				s = mustOpen(t, memOptions(files))
+				l = mustLog(t, s, 0)
+			}
+			if _, err := s.Retain(keep, now); err != nil {
+				t.Fatal(err)
+			}
+			p, _ := l.Producer(1)
+			if dup, err := p.Check(0, 0, 0); err != nil || dup == nil || dup.BaseOffset != 0 {
+				t.Errorf("Check of the same batch = %+v, %v; want a duplicate of offset 0", dup, err)
+			}
+			if _, err := s.Retain(keep, time.Now().Add(producerExpiry+time.Minute)); err != nil {
+				t.Fatal(err)
+			}
+			if p, ok := l.Producer(1); ok {
+				t.Errorf("a day later: Producer(1) = %+v, want none", p)
+			}
+		})
+	}
 }

@@ -52,12 +52,13 @@ func (l *Log) setStart(offset int64, wo *pebble.WriteOptions) error {
 }
 
 // producerExpiry is how long an idempotent producer that writes nothing is
-// remembered, as in Kafka (producer.id.expiration.ms).
+// remembered, as in Kafka (producer.id.expiration.ms), by the clock of this machine.
 const producerExpiry = 24 * time.Hour
 
 // Retain applies a retention policy to every log: it moves log starts, never past
 // a high watermark, and frees the space in the background. It also forgets
-// idempotent producers that wrote nothing for a day. It returns the logs whose
+// idempotent producers of which a log took nothing for a day; opening the store
+// starts the day anew. It returns the logs whose
 // start moved, as they are now; with an error, the others were still looked at.
 func (s *Store) Retain(policy func(LogInfo) Policy, now time.Time) ([]LogInfo, error) {
 	var (
@@ -143,10 +144,10 @@ func (l *Log) startBySize(st state, limit int64) (int64, error) {
 }
 
 func (l *Log) expireProducers(now time.Time) error {
-	cutoff := now.Add(-producerExpiry).UnixMilli()
+	cutoff := now.Add(-producerExpiry)
 	var expired []int64
 	for _, p := range l.Producers() {
-		if p.LastTimestamp() < cutoff {
+		if p.seen.Before(cutoff) {
 			expired = append(expired, p.ProducerID)
 		}
 	}

@@ -144,9 +144,9 @@ func (l *Log) findProducers(wanted map[int64]ProducerState, newEnd int64, st sta
 		if !ok || p.Known() || b.BaseSequence() < 0 || b.IsControl() {
 			continue
 		}
-		first := p.FirstOffset
+		first, seen := p.FirstOffset, p.seen
 		p = ProducerState{}.with(b, b.BaseOffset())
-		p.FirstOffset = first
+		p.FirstOffset, p.seen = first, seen
 		wanted[p.ProducerID] = p
 		missing--
 	}
