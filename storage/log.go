@@ -37,6 +37,8 @@ type Log struct {
 		producers map[int64]ProducerState
 		tail      []tailEntry // the newest batches, up to end; see tail.go
 		tailCut   int         // entries cut off in front of tail, still in its array
+		// tailDropped is the last append that left the tail budget.
+		tailDropped uint64
 	}
 }
 

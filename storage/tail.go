@@ -60,15 +60,24 @@ func (t *tailBudget) admit(l *Log, size int64) (seq uint64, leave []tailAppend) 
 // has the log's order.
 func (l *Log) keepTail(entries []tailEntry, size int64) {
 	seq, leave := l.store.tails.admit(l, size)
-	for i := range entries {
-		entries[i].seq = seq
-	}
-	l.mu.Lock()
-	l.mu.tail = append(l.mu.tail, entries...)
-	l.mu.Unlock()
+	l.addTail(seq, entries)
 	for _, a := range leave { // one lock at a time: two logs may evict each other's
 		a.log.dropTail(a.seq)
 	}
+}
+
+// addTail adds the entries of append seq, unless another log's append has evicted
+// them since they were admitted: nothing would ever take them out again.
+func (l *Log) addTail(seq uint64, entries []tailEntry) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if seq <= l.mu.tailDropped {
+		return
+	}
+	for i := range entries {
+		entries[i].seq = seq
+	}
+	l.mu.tail = append(l.mu.tail, entries...)
 }
 
 // dropTail forgets the entries of appends up to seq. A reader may hold the slice,
@@ -77,6 +86,7 @@ func (l *Log) keepTail(entries []tailEntry, size int64) {
 func (l *Log) dropTail(seq uint64) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
+	l.mu.tailDropped = max(l.mu.tailDropped, seq)
 	n := sort.Search(len(l.mu.tail), func(i int) bool { return l.mu.tail[i].seq > seq })
 	l.mu.tail = l.mu.tail[n:]
 	if l.mu.tailCut += n; l.mu.tailCut >= len(l.mu.tail) {
