@@ -16,8 +16,11 @@ import (
 const (
 	// fetchVersion carries topic ids, so that a topic made anew under a name is not taken for the old one, and the follower's broker epoch.
 	fetchVersion = 16
-	// answerGrace is how long after the long poll an answer is waited for.
+	// answerGrace is how long after the long poll an answer is waited for, at first. It is short, because a connection that leads nowhere is noticed by it alone.
 	answerGrace = 2 * time.Second
+	// mostPatience bounds how often the grace is doubled and the size of an answer halved, when answers are too slow: up to 32 s, as much as Kafka's
+	// replica.socket.timeout.ms.
+	mostPatience = 4
 	// shortest pause before a partition is asked for again after an error. Often the leader is a moment behind in learning that it leads.
 	shortest = 5 * time.Millisecond
 )
@@ -29,7 +32,9 @@ type fetcher struct {
 	log     *slog.Logger
 	conn    *peer.Conn
 	backoff map[*partition.Partition]backoff
-	turn    int // which partition comes first: an answer that is full has left out the last ones
+	// patience is how many answers in a row were too slow, for a slow link may need longer than a dead one should be waited for.
+	patience int
+	turn     int // which partition comes first: an answer that is full has left out the last ones
 }
 
 type backoff struct {
@@ -86,26 +91,31 @@ func (f *fetcher) round(ctx context.Context, j job, changed <-chan struct{}) err
 
 // ask sends the request. If there is more to do meanwhile, the long poll is given up with its connection, whose answers come in order: resp is nil then.
 func (f *fetcher) ask(ctx context.Context, addr string, req *kmsg.FetchRequest, changed <-chan struct{}) (*kmsg.FetchResponse, error) {
-	ctx, cancel := context.WithTimeout(ctx, time.Duration(req.MaxWaitMillis)*time.Millisecond+answerGrace)
-	defer cancel()
+	poll := time.Duration(req.MaxWaitMillis) * time.Millisecond
 	type answer struct {
 		resp kmsg.Response
 		err  error
 	}
 	if f.conn == nil {
-		conn, err := f.cfg.Peers.Dial(ctx, addr)
+		dialing, cancel := context.WithTimeout(ctx, answerGrace)
+		conn, err := f.cfg.Peers.Dial(dialing, addr)
+		cancel()
 		if err != nil {
 			return nil, err
 		}
 		f.conn = conn
 	}
-	answered := make(chan answer, 1)
+	grace := answerGrace << f.patience
+	ctx, cancel := context.WithTimeout(ctx, poll+grace)
+	defer cancel()
+	answered, began := make(chan answer, 1), time.Now()
 	go func() {
 		resp, err := f.conn.Request(ctx, req)
 		answered <- answer{resp, err}
 	}()
 	select {
 	case a := <-answered:
+		f.learn(a.err, time.Since(began), grace)
 		if a.err != nil {
 			return nil, a.err
 		}
@@ -115,6 +125,16 @@ func (f *fetcher) ask(ctx context.Context, addr string, req *kmsg.FetchRequest, 
 		<-answered
 		f.disconnect()
 		return nil, nil
+	}
+}
+
+// learn adapts the patience to how long an answer took.
+func (f *fetcher) learn(err error, took, grace time.Duration) {
+	switch {
+	case errors.Is(err, context.DeadlineExceeded):
+		f.patience = min(f.patience+1, mostPatience)
+	case err == nil && took < grace/4:
+		f.patience = max(f.patience-1, 0)
 	}
 }
 
@@ -135,7 +155,7 @@ func (f *fetcher) request(j job) (*kmsg.FetchRequest, map[key]sent, time.Duratio
 	self := f.cfg.Set.Self()
 	req.SetVersion(fetchVersion)
 	req.ReplicaState.ID, req.ReplicaState.Epoch = self.ID, self.Epoch
-	req.MinBytes, req.MaxBytes = 1, f.cfg.MaxBytes
+	req.MinBytes, req.MaxBytes = 1, max(f.cfg.MaxBytes>>f.patience, 1)
 	req.SessionID, req.SessionEpoch = 0, -1
 	asked := make(map[key]sent, len(j.parts))
 	wait, now := f.cfg.MaxWait, time.Now()
