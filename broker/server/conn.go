@@ -69,8 +69,9 @@ func (c *conn) run(stopping context.Context) {
 	g.Go(func() error {
 		err := c.write(ctx)
 		if err != nil {
-			cancel(err)
+			cancel(fmt.Errorf("%w: %w", context.Canceled, err))
 			c.nc.Close() // ends the reader
+			c.abandon(ctx)
 		}
 		return err
 	})
@@ -79,7 +80,8 @@ func (c *conn) run(stopping context.Context) {
 	}
 }
 
-var errStopped = errors.New("server stopped")
+// errStopped is an ordinary cancellation to the Awaits.
+var errStopped = fmt.Errorf("server stopped: %w", context.Canceled)
 
 // noteworthy leaves out how connections normally end.
 func noteworthy(err error) bool {
@@ -105,14 +107,23 @@ func (c *conn) read(ctx, stopping context.Context) error {
 		if err != nil {
 			return err
 		}
-		if err := c.budget.take(ctx, len(frame)); err != nil {
+		if err := c.enqueue(ctx, pending{correlationID: h.CorrelationID, await: await, size: len(frame)}); err != nil {
+			_, _ = await(ctx) // nobody reads the response
 			return err
 		}
-		select {
-		case c.queue <- pending{correlationID: h.CorrelationID, await: await, size: len(frame)}:
-		case <-ctx.Done():
-			return context.Cause(ctx)
-		}
+	}
+}
+
+// enqueue waits for room. An error means that ctx has ended.
+func (c *conn) enqueue(ctx context.Context, p pending) error {
+	if err := c.budget.take(ctx, p.size); err != nil {
+		return err
+	}
+	select {
+	case c.queue <- p:
+		return nil
+	case <-ctx.Done():
+		return context.Cause(ctx)
 	}
 }
 
@@ -177,6 +188,13 @@ func (c *conn) write(ctx context.Context) error {
 		c.budget.give(p.size)
 	}
 	return nil
+}
+
+// abandon calls the Awaits that are left, once ctx has ended: each has to be called, because what it waits for keeps its place until then.
+func (c *conn) abandon(ctx context.Context) {
+	for p := range c.queue {
+		_, _ = p.await(ctx) // nobody reads the response
+	}
 }
 
 // idleReader bounds the silence of a client. Once stopping ends it reads no more, whichever way the two deadlines race: the end is checked after the deadline

@@ -383,3 +383,43 @@ func TestListenErrors(t *testing.T) {
 		}
 	}
 }
+
+// What an Await waits for keeps its place until the Await was called, also if the connection broke.
+func TestEveryAwaitIsCalledAfterTheConnectionBroke(t *testing.T) {
+	const requests = 12
+	for _, tt := range []struct {
+		name string
+		cfg  Config
+	}{
+		{"all queued", Config{Pipeline: requests}},
+		{"some not queued", Config{Pipeline: 2}},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			var handled, awaited atomic.Int32
+			key := heartbeats(func(ctx context.Context, _ int32) error {
+				<-ctx.Done()
+				awaited.Add(1)
+				return context.Cause(ctx)
+			})
+			inner := key.Handle
+			key.Handle = func(ctx context.Context, c api.Caller, r kmsg.Request) (api.Await, error) {
+				handled.Add(1)
+				return inner(ctx, c, r)
+			}
+			tt.cfg.Keys = []api.Key{key}
+			s := start(t, tt.cfg)
+			c := dial(t, s.addr)
+			for i := range int32(requests) {
+				send(t, c, i, heartbeat(i))
+			}
+			want := int32(min(requests, tt.cfg.Pipeline+2))
+			eventually(t, "the requests are handled", func() bool { return handled.Load() == want })
+			if tt.cfg.Pipeline < requests {
+				s.stop() // the reader is blocked, so it is the grace period's end that breaks the connection
+			} else {
+				c.Close()
+			}
+			eventually(t, "each response is awaited", func() bool { return awaited.Load() == want })
+		})
+	}
+}
