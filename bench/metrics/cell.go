@@ -130,7 +130,8 @@ type Round struct {
 	Latency     Latency `json:"latency"`
 }
 
-// Comparison is one backend's headline against the reference's, in one row.
+// Comparison is one backend's remainder (outage − detection, paired by trial) against the reference's, in one row. The outage itself is not ranked: it
+// holds the detection window, which the settings decide and which differs between services.
 type Comparison struct {
 	Profile  string `json:"profile"`
 	Scenario string `json:"scenario"`

@@ -144,16 +144,16 @@ func (c *Cell) clients(good []entry) {
 		client := ClientSummary{Config: config}
 		var steady *hdrhistogram.Histogram
 		seen := false
-		client.Gap = summarise(points(good, certain(func(t Trial) *float64 {
+		client.Gap = summarise(points(good, func(t Trial) (*float64, bool) {
 			for _, g := range t.Clients {
 				if g.Config == config {
 					seen = true
 					client.Errors += g.Errors
-					return g.GapMs
+					return g.GapMs, g.Censored
 				}
 			}
-			return nil
-		})))
+			return nil, false
+		}))
 		for _, e := range good {
 			for _, l := range e.raw.latency {
 				if h := decodeHistogram(l.Histogram); l.Client == config && l.Phase == "steady" && h != nil {

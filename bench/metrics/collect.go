@@ -20,12 +20,13 @@ type raw struct {
 	before    *timeline.Roles
 	after     *timeline.Roles
 	runs      []timeline.ProbeRun
-	gaps      []timeline.AckGap
+	gaps      []ackGap
 	latency   []timeline.LoadLatency
 	delays    []timeline.Delay
 	round     *timeline.Round
 	invalid   []string
 	checks    Checks
+	checked   bool // the checks were made
 	violated  []Violation
 	zombie    *timeline.Zombie
 	block     *rawBlock
@@ -34,11 +35,33 @@ type raw struct {
 // rawBlock is what the timeline holds of one cluster's life.
 type rawBlock struct {
 	number  int
+	started timeline.BlockStarted
+	ended   bool
 	end     string // its error
 	brokers []timeline.Event
 	bins    []timeline.LoadBin
 	usage   []usageAt
 	trials  []*raw
+}
+
+// failure says in a sentence how the block failed; empty when it came to its end.
+func (b *rawBlock) failure() string {
+	switch {
+	case !b.ended:
+		return "its block did not come to its end"
+	case b.end != "":
+		return "its block ended with an error: " + b.end
+	}
+	return ""
+}
+
+// cutSlack is how long before it was written down a gap may have ended and still be taken for open: a client cuts its gaps at the instant when it writes
+// them down, so that an open one ends just then. A gap that happened to be closed that late is called open too, which overstates nothing.
+const cutSlack = 50e6
+
+type ackGap struct {
+	timeline.AckGap
+	open bool
 }
 
 type usageAt struct {
@@ -77,7 +100,7 @@ func (c *collector) add(e timeline.Event) error {
 		if err := e.Decode(&b); err != nil {
 			return err
 		}
-		c.blocks = append(c.blocks, &rawBlock{number: b.Block})
+		c.blocks = append(c.blocks, &rawBlock{number: b.Block, started: b})
 		return nil
 	}
 	if block == nil {
@@ -99,7 +122,7 @@ func (c *collector) add(e timeline.Event) error {
 	case timeline.NameBlockEnded:
 		var b timeline.BlockEnded
 		err := e.Decode(&b)
-		block.end = b.Error
+		block.ended, block.end = true, b.Error
 		return err
 	case timeline.NameLoadBin:
 		return appendTo(&block.bins, e)
@@ -153,7 +176,10 @@ func (r *raw) add(e timeline.Event) error {
 	case timeline.NameProbeRun:
 		return appendTo(&r.runs, e)
 	case timeline.NameAckGap:
-		return appendTo(&r.gaps, e)
+		var g timeline.AckGap
+		err := e.Decode(&g)
+		r.gaps = append(r.gaps, ackGap{g, e.T-g.To < cutSlack})
+		return err
 	case timeline.NameLoadLatency:
 		return appendTo(&r.latency, e)
 	case timeline.NameDelay:
@@ -165,6 +191,7 @@ func (r *raw) add(e timeline.Event) error {
 		r.zombie = new(timeline.Zombie)
 		return e.Decode(r.zombie)
 	case timeline.NameChecked:
+		r.checked = true
 		return e.Decode(&r.checks)
 	case timeline.NameViolation:
 		var v timeline.Violation

@@ -20,6 +20,7 @@ func Compute(m Manifest, events []timeline.Event) (Run, error) {
 	if err != nil {
 		return Run{}, fmt.Errorf("compute metrics: %w", err)
 	}
+	giveUp(blocks)
 	if err := judge(blocks); err != nil {
 		return Run{}, fmt.Errorf("compute metrics: %w", err)
 	}
@@ -32,10 +33,33 @@ func Compute(m Manifest, events []timeline.Event) (Run, error) {
 	r.rows(m)
 	r.cells(m, blocks)
 	r.compare()
-	r.verdict(blocks)
+	r.verdict(m, blocks)
 	r.Environment.AA = probeCost(aside)
 	r.Limits = limits(m)
 	return r, nil
+}
+
+// giveUp tells trials of the same name apart: the last one keeps it, and those before it were given up when their block failed.
+func giveUp(blocks []*rawBlock) {
+	runs := make(map[string][]*raw)
+	for _, b := range blocks {
+		for _, t := range b.trials {
+			runs[t.start.Trial] = append(runs[t.start.Trial], t)
+		}
+	}
+	for name, list := range runs {
+		for i, t := range list[:len(list)-1] {
+			reason := "it was run again"
+			if why := t.block.failure(); why != "" {
+				reason += ": " + why
+			}
+			t.invalid = append(t.invalid, reason)
+			t.start.Trial = fmt.Sprintf("%s~%d", name, i+1)
+			for j := range t.violated {
+				t.violated[j].Trial = t.start.Trial
+			}
+		}
+	}
 }
 
 // Judge computes one trial from the events of its block so far, while the block still runs.
@@ -129,6 +153,9 @@ func (r *Run) cells(m Manifest, blocks []*rawBlock) {
 			if !ok {
 				continue
 			}
+			if !raw.verified() {
+				raw.invalid = append(raw.invalid, "its records were not verified (the cluster could not be read back)")
+			}
 			t := raw.trial(s)
 			k := cellKey{raw.start.Profile, s.Name, raw.start.Backend, t.Variant()}
 			if !raw.start.Counted {
@@ -184,7 +211,7 @@ func (r *Run) compare() {
 				if b.Name == r.Reference || !p.Ranked || s.Kind != scenario.Failover {
 					continue
 				}
-				if q := ratio(c.Headline.values(), ref.Headline.values()); q != nil {
+				if q := ratio(c.Remainder.values(), ref.Remainder.values()); q != nil {
 					r.Comparisons = append(r.Comparisons, Comparison{Profile: p.Name, Scenario: s.Name, Backend: b.Name, Ratio: *q, Says: q.says()})
 				}
 			}
@@ -204,13 +231,16 @@ func (s *Summary) values() []float64 {
 }
 
 // verdict counts over everything that ran, trials that do not count included: a promise that was broken in one of them is broken.
-func (r *Run) verdict(blocks []*rawBlock) {
+func (r *Run) verdict(m Manifest, blocks []*rawBlock) {
 	v := Verdict{OK: true, Violations: []Violation{}, NotRun: []string{}}
 	for _, b := range blocks {
 		for _, t := range b.trials {
 			v.Acknowledged += t.checks.Acknowledged
 			v.Lost += t.checks.Lost
 			v.Duplicated += t.checks.Duplicated
+		}
+		if why := b.failure(); why != "" {
+			v.Failed = append(v.Failed, fmt.Sprintf("block %d (%s, %s): %s", b.number, b.started.Backend, b.started.Profile, why))
 		}
 	}
 	for _, c := range r.Cells {
@@ -224,8 +254,40 @@ func (r *Run) verdict(blocks []*rawBlock) {
 			v.NotRun = append(v.NotRun, b.Name)
 		}
 	}
-	v.OK = v.OK && len(v.Violations) == 0 && len(r.Cells) > 0
+	v.Short = r.short(m)
+	v.OK = v.OK && len(v.Violations) == 0 && len(r.Cells) > 0 && len(v.Failed) == 0 && len(v.Short) == 0
 	r.Verdict = v
+}
+
+// short names what ran with fewer valid trials than were planned. The variants of a cell share its plan.
+func (r *Run) short(m Manifest) []string {
+	type planKey struct{ backend, profile, scenario string }
+	planned := make(map[planKey]int)
+	for _, b := range m.Plan.Blocks {
+		for _, item := range b.Items {
+			if item.Counted {
+				planned[planKey{b.Backend, b.Profile, item.Scenario}]++
+			}
+		}
+	}
+	var list []string
+	for _, p := range r.Profiles {
+		for _, s := range r.Scenarios {
+			for _, b := range r.Backends {
+				valid, tried := 0, 0
+				for _, variant := range []string{"", VariantBoth} {
+					if c := r.Find(p.Name, s.Name, b.Name, variant); c != nil {
+						valid += c.Valid
+						tried += len(c.Trials)
+					}
+				}
+				if want := planned[planKey{b.Name, p.Name, s.Name}]; tried > 0 && valid < want {
+					list = append(list, fmt.Sprintf("%s, %s, %s: %d of %d planned trials count", b.Name, p.Name, s.Name, valid, want))
+				}
+			}
+		}
+	}
+	return list
 }
 
 // Names in the latencies of the spells that measure what probing costs.

@@ -352,6 +352,7 @@ func TestThroughputAndNotRun(t *testing.T) {
 		s.at(t0, timeline.TrialStarted{Trial: id, Scenario: "steady-throughput", Backend: "etcd", Profile: "matched", Block: 1, Counted: true})
 		s.at(t0+7000, timeline.Round{Trial: id, From: (t0 + 2000) * ms, To: (t0 + 7000) * ms, Records: 5000 * (n + 1), Bytes: 512 * 5000 * (n + 1), Histogram: string(text)})
 		s.at(t0+7100, timeline.TrialEnded{Trial: id})
+		s.at(t0+7200, timeline.Checked{Trial: id, Acknowledged: 5000 * (n + 1), Read: 5000 * (n + 1)})
 	}
 	r := compute(t, manifest(t, 3), s.end(50000))
 	c := r.Find("matched", "steady-throughput", "etcd", "")

@@ -2,6 +2,7 @@ package metrics
 
 import (
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/regency-project/regency/bench/scenario"
@@ -34,13 +35,34 @@ func (r *raw) gates(s scenario.Scenario, t Trial) []string {
 		fail("broker %d hosted the coordination leader", v.Broker)
 	case r.effect == 0:
 		fail("the fault was not seen to take effect")
-	case r.after != nil && !v.Replaced:
+	case r.after != nil && !v.Replaced && recovered(t.Outages, s.HeadlineClass()):
+		// Only then: a victim that nobody replaced while its partitions stay unavailable is the worst failover there is, and counts as that.
 		fail("after the fault nobody else had the roles of broker %d", v.Broker)
 	}
 	if least := s.Limits.Delivered; least > 0 && t.Delivered != nil && *t.Delivered < least {
 		fail("delivered %.1f %% of the offered load in the steady phase, the limit is %.0f %%", 100**t.Delivered, 100*least)
 	}
 	return reasons
+}
+
+// recovered tells whether no probed target of the class was unavailable to the end.
+func recovered(outages []Outage, class string) bool {
+	return !slices.ContainsFunc(outages, func(o Outage) bool { return o.Class == class && !o.Recovered })
+}
+
+// verified tells whether the trial's records were read back. It holds for one that wrote none. The answer comes at the end of a block.
+func (r *raw) verified() bool {
+	if r.checked {
+		return true
+	}
+	wrote := r.round != nil && r.round.Records > 0
+	for _, run := range r.runs {
+		wrote = wrote || run.OK && run.Topic != ""
+	}
+	for _, b := range r.block.bins {
+		wrote = wrote || b.Acked > 0 && b.From >= r.from && b.From <= r.end()
+	}
+	return !wrote
 }
 
 func milliseconds(d time.Duration) float64 { return float64(d) / 1e6 }

@@ -68,8 +68,10 @@ func outage(r *raw, runs []timeline.ProbeRun) Outage {
 		if s.to == 0 { // nothing after it: it is the one that counts
 			o.OutageMs, o.Recovered = nil, false
 			o.StartMs, o.WaitedMs = number(r.since(s.from)), number(float64(last-s.from)/1e6)
+			o.UnavailableMs += *o.WaitedMs
 			break
 		}
+		o.UnavailableMs += float64(s.to-s.from) / 1e6
 		if width := float64(s.to-s.from) / 1e6; o.StartMs == nil || width > *o.OutageMs {
 			o.StartMs, o.OutageMs = number(r.since(s.from)), number(width)
 		}
@@ -99,7 +101,7 @@ func classes(outages []Outage) []ClassOutage {
 			widths = append(widths, w)
 			c.Partitions++
 			c.Failed += o.Failed
-			c.PartitionSeconds += w / 1000
+			c.PartitionSeconds += o.UnavailableMs / 1000
 			c.Censored = c.Censored || !o.Recovered
 		}
 		if c.Partitions == 0 {

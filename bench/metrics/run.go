@@ -77,6 +77,9 @@ type Verdict struct {
 	Invalid      int         `json:"invalid"`      // not counted, by a validity gate
 	Violations   []Violation `json:"violations"`   // of all trials
 	NotRun       []string    `json:"not_run"`      // names of backends
+	// Failed says of each block that failed how; Short names the cells with fewer valid trials than planned.
+	Failed []string `json:"failed_blocks,omitempty"`
+	Short  []string `json:"short_cells,omitempty"`
 }
 
 // Backend is a column: our brokers on one coordination service.

@@ -2,7 +2,7 @@ package metrics
 
 // Trial is one run of a scenario: one fault, or one round without.
 type Trial struct {
-	ID      string   `json:"id"`      // unique in the run, "etcd/matched/leader-kill/3"; "…/3b" repeats an invalid one
+	ID      string   `json:"id"`      // unique in the run, "etcd/matched/leader-kill/3"; "…/3b" repeats an invalid one; "…/3~1" was given up and run again as "…/3"
 	Block   int      `json:"block"`   // which block of the plan, from 1
 	Status  string   `json:"status"`  // ok, invalid, void
 	Reasons []string `json:"reasons"` // why it is not ok, one sentence each
@@ -60,6 +60,8 @@ type Outage struct {
 	Probes    int      `json:"probes"`   // in the impact phase
 	Failed    int      `json:"failed"`
 	Recovered bool     `json:"recovered"`
+	// UnavailableMs is all its outages together, one that did not end with the time waited; OutageMs is the widest alone.
+	UnavailableMs float64 `json:"unavailable_ms,omitempty"`
 }
 
 // ClassOutage sums a class up for one trial.
@@ -77,9 +79,11 @@ type ClassOutage struct {
 type ClientGap struct {
 	Config string   `json:"config"` // tuned or default
 	GapMs  *float64 `json:"gap_ms"` // longest time between acknowledgements of a partition; null: it had no traffic
-	MaxMs  *float64 `json:"max_ms"` // longest latency of a record, from its intended time
-	Acked  int64    `json:"acked"`
-	Errors int64    `json:"errors"`
+	// Censored: nothing was acknowledged after the gap began, until the trial was cut; it is a lower limit.
+	Censored bool     `json:"censored,omitempty"`
+	MaxMs    *float64 `json:"max_ms"` // longest latency of a record, from its intended time
+	Acked    int64    `json:"acked"`
+	Errors   int64    `json:"errors"`
 }
 
 // Zombie is what a paused broker did after it was resumed. Its writes that were acknowledged after the successor's commit would be a violation.

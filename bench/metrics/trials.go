@@ -83,7 +83,7 @@ func (r *raw) clients(headline string) []ClientGap {
 	for _, g := range r.gaps {
 		c := of(g.Client)
 		if width := float64(g.To-g.From) / 1e6; concerned[key{g.Topic, g.Partition}] && (c.GapMs == nil || width > *c.GapMs) {
-			c.GapMs = number(width)
+			c.GapMs, c.Censored = number(width), g.open
 		}
 	}
 	for _, b := range r.block.bins {

@@ -47,7 +47,7 @@ func (b *builder) scenarioTitle(name string) string {
 
 func (b *builder) comparisonTable(p metrics.Profile, list []compared) *table {
 	ref := b.backendTitle(b.run.Reference)
-	t := &table{ID: b.id("comparison", p.Name), Caption: "Ratio of median outages to that of " + ref + "; below 1 is shorter. “Faster” and “slower” are said only when the 95 % interval excludes 1, which needs at least 10 trials on both sides."}
+	t := &table{ID: b.id("comparison", p.Name), Caption: "Ratio of the medians of outage − detection to that of " + ref + "; below 1 is shorter. What is ranked is the time after detection: the detection window follows from the timeouts that are set, and these differ between services. “Faster” and “slower” are said only when the 95 % interval excludes 1, which needs at least 10 trials on both sides."}
 	t.Columns = []column{{Title: "Backend"}, {Title: "Ratio to " + ref}, {Title: "Interval"}, {Title: "Verdict"}}
 	group := ""
 	for _, c := range list {
@@ -97,7 +97,7 @@ func (b *builder) forestFigure(p metrics.Profile, list []compared) *figure {
 		c.line(a.pos(v), top+stripHeader, a.pos(v), bottom, class)
 		c.text(a.pos(v), bottom+16, "middle", "tick", tickNumber(v))
 	}
-	c.text(a.from, bottom+34, "start", "unit", "← shorter outage")
+	c.text(a.from, bottom+34, "start", "unit", "← shorter after detection")
 	c.text((a.from+a.to)/2, bottom+34, "middle", "unit", "ratio of medians to "+b.backendTitle(b.run.Reference)+", logarithmic")
 	c.text(a.to, bottom+34, "end", "unit", "longer →")
 	y, group := top, ""
@@ -120,6 +120,6 @@ func (b *builder) forestFigure(p metrics.Profile, list []compared) *figure {
 		c.text(width, mid+4, "end", "figure", ratioText(x.Ratio.Value)+" · "+x.verdict)
 		y += rowH
 	}
-	caption := "Dots are ratios of median outages to " + b.backendTitle(b.run.Reference) + "; solid whiskers are 95 % intervals, dotted ones only the spread of single trials, from which nothing follows."
+	caption := "Dots are ratios of the medians of outage − detection to " + b.backendTitle(b.run.Reference) + "; solid whiskers are 95 % intervals, dotted ones only the spread of single trials, from which nothing follows."
 	return c.figure(b.id("ratios", p.Name), "Ratios to "+b.backendTitle(b.run.Reference)+", profile "+p.Name, caption, width, bottom+42)
 }

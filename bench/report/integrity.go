@@ -10,7 +10,7 @@ import (
 // correctness shows what was checked and what broke.
 func (b *builder) correctness() section {
 	s := section{ID: b.id("correctness"), Title: "Correctness", Level: 2}
-	s.Blocks = append(s.Blocks, prose("Every acknowledged record is read back at the end of its trial. Leadership and controllership are checked from the events of all brokers."))
+	s.Blocks = append(s.Blocks, prose("Every acknowledged record is read back at the end of its block of trials, on the same cluster; a trial whose records could not be read back does not count. Leadership and controllership are checked from the events of all brokers."))
 	if t := b.checksTable(); len(t.Rows) > 0 {
 		s.Blocks = append(s.Blocks, tabled(t))
 	}
@@ -58,14 +58,14 @@ func (b *builder) checksTable() *table {
 
 // zombieTable shows what paused brokers did when they were resumed.
 func (b *builder) zombieTable() *table {
-	t := &table{ID: b.id("zombies"), Caption: "A broker that was paused while its successor took over, after it was resumed: how long until it stepped down, probes that it refused, and probes that it wrongly acknowledged (each would be a violation)."}
+	t := &table{ID: b.id("zombies"), Caption: "A broker that was paused while its successor took over, after it was resumed: how long until it stepped down, probes that it refused, and probes that it wrongly acknowledged (each would be a violation). Not tested: no probe was answered in a way that proves anything."}
 	for _, name := range []string{"Backend", "Profile", "Trials", "Stepped down after", "Refused", "Wrongly acknowledged"} {
 		t.Columns = append(t.Columns, column{Title: name})
 	}
 	for _, p := range b.run.Profiles {
 		for _, x := range b.run.Backends {
 			var down extremes
-			n, refused, accepted := 0, 0, 0
+			n, tested, refused, accepted := 0, 0, 0, 0
 			for _, c := range b.run.Cells {
 				if c.Profile != p.Name || c.Backend != x.Name {
 					continue
@@ -75,6 +75,9 @@ func (b *builder) zombieTable() *table {
 						continue
 					}
 					n++
+					if tr.Zombie.Refused+tr.Zombie.Accepted > 0 {
+						tested++
+					}
 					refused += tr.Zombie.Refused
 					accepted += tr.Zombie.Accepted
 					if tr.Zombie.StepDownMs != nil {
@@ -92,7 +95,14 @@ func (b *builder) zombieTable() *table {
 					step.Sub = []string{"seen in " + strconv.Itoa(down.n) + " of " + strconv.Itoa(n)}
 				}
 			}
-			t.Rows = append(t.Rows, row{Cells: []cell{b.backendHead(x.Name), text(p.Name), figureCell(strconv.Itoa(n)), step, figureCell(strconv.Itoa(refused)), figureCell(strconv.Itoa(accepted))}})
+			no, yes := mute("not tested"), mute("not tested")
+			if tested > 0 {
+				no, yes = figureCell(strconv.Itoa(refused)), figureCell(strconv.Itoa(accepted))
+				if tested < n {
+					yes.Sub = []string{"tested in " + strconv.Itoa(tested) + " of " + strconv.Itoa(n)}
+				}
+			}
+			t.Rows = append(t.Rows, row{Cells: []cell{b.backendHead(x.Name), text(p.Name), figureCell(strconv.Itoa(n)), step, no, yes}})
 		}
 	}
 	return t

@@ -54,6 +54,8 @@ func (b *builder) banner() banner {
 			out.Notes = append(out.Notes, name+" not run")
 		}
 	}
+	out.Notes = append(out.Notes, v.Failed...)
+	out.Notes = append(out.Notes, v.Short...)
 	for i, x := range v.Violations {
 		if i == 5 {
 			out.Notes = append(out.Notes, fmt.Sprintf("and %d more violations, listed under Correctness.", len(v.Violations)-5))
@@ -235,11 +237,11 @@ func (b *builder) rankFinding(p metrics.Profile) string {
 	case len(list) == 0:
 		return ""
 	case len(said) > 0:
-		return "Differences whose interval excludes 1: " + strings.Join(said, "; ") + "."
+		return "Differences after detection (outage − detection) whose interval excludes 1: " + strings.Join(said, "; ") + "."
 	case few == len(list):
 		return "No backend is called faster than another: there are too few trials for an interval (10 a cell are needed)."
 	}
-	return fmt.Sprintf("No backend is called faster than another: %s.", plural(equal, "interval includes 1", "intervals include 1"))
+	return fmt.Sprintf("No backend is called faster than another after detection: %s.", plural(equal, "interval includes 1", "intervals include 1"))
 }
 
 func lowerFirst(s string) string {
