@@ -37,7 +37,7 @@ type Coordinator interface {
 	Watch(ctx context.Context, fn func(Event)) error
 
 	// WatchRegistrations calls fn with the complete set of present registrations, first at once and then after every change (several
-	// changes may be told as one). It returns like Watch.
+	// changes may be told as one). It returns only when ctx ends or the coordinator was closed.
 	WatchRegistrations(ctx context.Context, fn func([]Registered)) error
 
 	// Close releases the connection. Open sessions are not ended at the service (close them first): they expire.
