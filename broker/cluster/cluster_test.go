@@ -121,6 +121,8 @@ func TestCurrent(t *testing.T) {
 func TestConfigs(t *testing.T) {
 	for _, bad := range []map[string]string{
 		{"nothing": "1"}, {ConfigRetentionBytes: "-2"}, {ConfigMinInSyncReplicas: "0"}, {ConfigMaxMessageBytes: "many"},
+		{ConfigCleanupPolicy: "delete, delete"}, {ConfigRetentionMillis: strings.Repeat("0", 256) + "1"},
+		{ConfigCleanupPolicy: "delete," + strings.Repeat(" ", 256) + "compact"},
 		{ConfigCleanupPolicy: ""}, {ConfigUncleanElection: "true"}, {ConfigUncleanElection: "perhaps"}, {ConfigCompression: "gzip"},
 	} {
 		if err := ValidateConfigs(bad); !errors.Is(err, ErrInvalidConfig) {

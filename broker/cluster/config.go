@@ -63,6 +63,9 @@ var configDefs = []ConfigDef{
 		Doc: "A replica that may lack acknowledged records is never elected."},
 }
 
+// maxConfigValue bounds a value's length: it is part of a record that is written as a whole.
+const maxConfigValue = 256
+
 // ConfigDefs lists the known topic configurations, ordered by name.
 func ConfigDefs() []ConfigDef { return slices.Clone(configDefs) }
 
@@ -85,6 +88,9 @@ func (d ConfigDef) validate(value string) error {
 	bad := func(want string) error {
 		return fmt.Errorf("%w: %s=%q: want %s", ErrInvalidConfig, d.Name, value, want)
 	}
+	if len(value) > maxConfigValue {
+		return fmt.Errorf("%w: %s=%.32q...: want at most %d bytes, not %d", ErrInvalidConfig, d.Name, value, maxConfigValue, len(value))
+	}
 	switch d.Kind {
 	case ConfigInt:
 		if n, err := strconv.ParseInt(value, 10, 64); err != nil || n < d.Min {
@@ -100,10 +106,13 @@ func (d ConfigDef) validate(value string) error {
 			return bad(strings.Join(d.Allowed, " or "))
 		}
 	case ConfigList:
+		var seen []string
 		for item := range strings.SplitSeq(value, ",") {
-			if !slices.Contains(d.Allowed, strings.TrimSpace(item)) {
-				return bad("a list of " + strings.Join(d.Allowed, ", "))
+			item = strings.TrimSpace(item)
+			if !slices.Contains(d.Allowed, item) || slices.Contains(seen, item) {
+				return bad("a list of " + strings.Join(d.Allowed, ", ") + ", each at most once")
 			}
+			seen = append(seen, item)
 		}
 	}
 	return nil

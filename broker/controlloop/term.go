@@ -168,7 +168,11 @@ func (t *term) run(ctx context.Context, e controller.Event) (any, error) {
 		if r.Err != nil {
 			return nil, r.Err
 		}
-		batches, err := split(r.Mutations, t.l.cfg.Coordinator.Capabilities())
+		ms, err := t.fit(e, r.Mutations)
+		if err != nil {
+			return nil, err
+		}
+		batches, err := split(ms, t.l.cfg.Coordinator.Capabilities())
 		if err != nil {
 			return nil, err
 		}
@@ -178,7 +182,7 @@ func (t *term) run(ctx context.Context, e controller.Event) (any, error) {
 				return nil, partly(i > 0, err)
 			}
 		}
-		if !r.Again {
+		if !r.Again || len(batches) == 0 { // a further part of nothing would be the same again
 			return r.Reply, nil
 		}
 	}
@@ -190,6 +194,32 @@ func partly(begun bool, err error) error {
 	}
 	return err
 }
+
+// fit keeps the records within what one commit takes. New ones must leave room to grow: fencing and elections write them again, with more in them. One that
+// outgrew the limit all the same must not keep every other broker from being fenced, so it is left out of that decision; brokers are not admitted while it lasts,
+// because its in-sync replicas are not settled.
+func (t *term) fit(e controller.Event, ms []coordination.Mutation) ([]coordination.Mutation, error) {
+	limit := t.l.cfg.Coordinator.Capabilities().MaxCommitBytes
+	switch e.(type) {
+	case controller.CreateTopic, controller.CreatePartitions:
+		for _, m := range ms {
+			if n := sizeOf(m); n > limit/2 {
+				return nil, fmt.Errorf("record %s of %d bytes, want at most %d to leave room: %w", m.Key, n, limit/2, coordination.ErrTooLarge)
+			}
+		}
+	case controller.RegistrationsChanged:
+		return slices.DeleteFunc(slices.Clone(ms), func(m coordination.Mutation) bool {
+			n := sizeOf(m)
+			if n > limit {
+				t.l.cfg.Log.Error("record is too large for a commit and left as it is", "epoch", t.leadership.Epoch(), "key", m.Key, "bytes", n, "limit", limit)
+			}
+			return n > limit
+		}), nil
+	}
+	return ms, nil
+}
+
+func sizeOf(m coordination.Mutation) int { return len(m.Key) + len(m.Value) }
 
 func (t *term) commit(ctx context.Context, ms []coordination.Mutation) error {
 	seq, err := t.leadership.Commit(ctx, ms)
@@ -274,7 +304,7 @@ func split(ms []coordination.Mutation, c coordination.Capabilities) ([][]coordin
 	var batches [][]coordination.Mutation
 	first, size := 0, 0
 	for i, m := range ms {
-		n := len(m.Key) + len(m.Value)
+		n := sizeOf(m)
 		if n > c.MaxCommitBytes {
 			return nil, fmt.Errorf("record %s of %d bytes: %w", m.Key, n, coordination.ErrTooLarge)
 		}

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -21,6 +22,7 @@ type chainOf struct {
 	view    *cluster.View
 	fates   []fate        // of the coming commits; after them all are applied
 	block   chan struct{} // commits wait until it is closed, if it is set
+	limit   atomic.Int64  // of a commit's bytes; 0: 1 MiB
 	commits int
 	done    chan struct{}
 }
@@ -36,7 +38,11 @@ func (c *chainOf) Done() <-chan struct{}        { return c.done }
 func (c *chainOf) Err() error                   { return nil }
 func (c *chainOf) Resign(context.Context) error { return nil }
 func (c *chainOf) Capabilities() coordination.Capabilities {
-	return coordination.Capabilities{MaxCommitBytes: 1 << 20, MaxCommitMutations: 1}
+	limit := int(c.limit.Load())
+	if limit == 0 {
+		limit = 1 << 20
+	}
+	return coordination.Capabilities{MaxCommitBytes: limit, MaxCommitMutations: 1}
 }
 func (c *chainOf) commit(m []coordination.Mutation) (uint64, error) {
 	v, err := c.view.Apply(coordination.Event{Kind: coordination.Delta, Lineage: "c", Seq: c.view.Seq + 1, Epoch: 1, Holder: 1, Mutations: m})
@@ -181,5 +187,43 @@ func TestTimedOutOnTheController(t *testing.T) {
 	defer cancel()
 	if _, err := l.Submit(ctx, controller.Rebalance{}); !errors.Is(err, ErrUnsettled) || !errors.Is(err, context.DeadlineExceeded) {
 		t.Errorf("Submit behind a commit that hangs = %v, want ErrUnsettled and the deadline", err)
+	}
+}
+
+// A topic must leave its records room to grow; one that is too large all the same keeps no dead broker from being fenced.
+func TestOversizedRecord(t *testing.T) {
+	l, c, current := lead(t)
+	makeTopic := func() error {
+		_, err := l.Submit(t.Context(), controller.CreateTopic{Name: "t", ID: [16]byte{1}, Partitions: 64, ReplicationFactor: 1, MaxPartitions: 64})
+		return err
+	}
+	if err := makeTopic(); err != nil {
+		t.Fatal(err)
+	}
+	size := int64(0)
+	for _, m := range cluster.PutTopic(current.View().Topics["t"]) {
+		size = max(size, int64(sizeOf(m)))
+	}
+	if _, err := l.Submit(t.Context(), controller.DeleteTopic{Name: "t"}); err != nil {
+		t.Fatal(err)
+	}
+	c.limit.Store(size*2 - 2)
+	if err := makeTopic(); !errors.Is(err, coordination.ErrTooLarge) {
+		t.Errorf("CreateTopic with a record of %d bytes = %v, want ErrTooLarge", size, err)
+	}
+	c.limit.Store(size * 2)
+	if err := makeTopic(); err != nil {
+		t.Errorf("CreateTopic with a record of %d bytes: %v", size, err)
+	}
+	c.limit.Store(size / 2)
+	l.registrations(nil) // the broker's death changes both its own record and the topic's
+	wait, stop := context.WithTimeout(t.Context(), 20*time.Second)
+	defer stop()
+	if _, err := current.Wait(wait, func(v *cluster.View) bool { return v.Brokers[1].Fenced }); err != nil {
+		t.Errorf("the dead broker is not fenced: %v", err)
+	}
+	// The loop goes on, with the record left as it is.
+	if _, err := l.Submit(t.Context(), controller.DeleteTopic{Name: "t"}); err != nil {
+		t.Errorf("DeleteTopic of the oversized topic: %v", err)
 	}
 }
