@@ -139,7 +139,8 @@ const (
 	// control batches are legal: a compacted or transactional log has them.
 	CheckReplica
 	// CheckClient adds what only a producer must obey: at least one record, as
-	// many records as offsets, no control bit, and a sequence with a producer id.
+	// many records as offsets and no more than its bytes can hold, no control bit,
+	// and a sequence with a producer id.
 	CheckClient
 )
 
@@ -211,6 +212,10 @@ func (b Batch) validateClient() error {
 	if b.Count() == 0 || b.LastOffsetDelta() != b.Count()-1 {
 		return fmt.Errorf("last offset delta %d, record count %d: %w", b.LastOffsetDelta(), b.Count(), ErrInvalid)
 	}
+	if limit := b.maxCount(); int64(b.Count()) > limit {
+		return fmt.Errorf("%d records in %d bytes of codec %d, at most %d fit: %w",
+			b.Count(), len(b)-HeaderLen, b.Compression(), limit, ErrInvalid)
+	}
 	if b.IsControl() {
 		return fmt.Errorf("control batch from a client: %w", ErrInvalid)
 	}
@@ -222,4 +227,25 @@ func (b Batch) validateClient() error {
 			b.ProducerID(), b.ProducerEpoch(), b.BaseSequence(), ErrInvalid)
 	}
 	return nil
+}
+
+const (
+	// minRecordLen is the smallest record: its length, attributes, two deltas, no
+	// key, no value, no headers, a byte each.
+	minRecordLen = 7
+	// maxExpansion is the most that a byte can stand for in any codec: zstd repeats
+	// one for a block of 128 KiB that takes four bytes.
+	maxExpansion = 128 << 10 / 4
+	// maxRecordBytes is the most a client's batch may count on after decompression.
+	maxRecordBytes = 64 << 20
+)
+
+// maxCount is how many records the batch can hold at most. It bounds how many
+// offsets a small batch takes without decompressing it.
+func (b Batch) maxCount() int64 {
+	n := int64(len(b) - HeaderLen)
+	if b.Compression() != None {
+		n = min(n*maxExpansion, maxRecordBytes)
+	}
+	return n / minRecordLen
 }

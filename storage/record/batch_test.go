@@ -124,6 +124,13 @@ func TestChecks(t *testing.T) {
 	}
 	put16 := func(at int, v uint16) func([]byte) { return func(b []byte) { binary.BigEndian.PutUint16(b[at:], v) } }
 	put32 := func(at int, v uint32) func([]byte) { return func(b []byte) { binary.BigEndian.PutUint32(b[at:], v) } }
+	counted := func(codec uint16, bytes, count int) Batch {
+		b := append(sample()[:HeaderLen], make([]byte, bytes)...)
+		put16(21, codec)(b)
+		put32(23, uint32(count-1))(b)
+		put32(57, uint32(count))(b)
+		return seal(b)
+	}
 	flipped := sample()
 	flipped[len(flipped)-1] ^= 1
 	length := func(v int32) Batch {
@@ -149,6 +156,12 @@ func TestChecks(t *testing.T) {
 		{"more records than offsets", change(put32(57, 9)), ErrCorrupt, ErrCorrupt},
 		{"no records", change(put32(57, 0)), ErrInvalid, nil},
 		{"control", change(put16(21, controlBit)), ErrInvalid, nil},
+		{"more records than fit", counted(0, 14, 3), ErrInvalid, nil},
+		{"smallest records", counted(0, 14, 2), nil, nil},
+		{"all offsets in a byte", counted(0, 1, math.MaxInt32), ErrInvalid, nil},
+		{"all offsets in a compressed byte", counted(uint16(Zstd), 1, math.MaxInt32), ErrInvalid, nil},
+		{"all offsets in a compressed batch", counted(uint16(Zstd), 1<<20, math.MaxInt32), ErrInvalid, nil},
+		{"many compressed records", counted(uint16(Zstd), 100, 100_000), nil, nil},
 		{"unknown codec", change(put16(21, 6)), ErrCompression, nil},
 		{"producer without sequence", change(func(b []byte) { binary.BigEndian.PutUint64(b[43:], 1) }), ErrInvalid, nil},
 		{"negative base", change(func(b []byte) { b[0] = 0x80 }), nil, ErrCorrupt},
