@@ -81,6 +81,9 @@ func (m *Member) Run(ctx context.Context, serve func(ctx context.Context, s coor
 		return err
 	}
 	for {
+		if err := m.healthy(ctx); err != nil {
+			return err
+		}
 		err := m.hold(ctx, serve)
 		if ctx.Err() != nil {
 			return context.Cause(ctx)
@@ -89,6 +92,41 @@ func (m *Member) Run(ctx context.Context, serve func(ctx context.Context, s coor
 			return err
 		}
 		m.cfg.Log.Warn("session lost; registering again", "broker", m.cfg.ID, "error", err)
+		if !pause(ctx) { // two processes with one data directory take the id from each other: not as fast as they can
+			return context.Cause(ctx)
+		}
+	}
+}
+
+// healthy waits until the broker is fit to register: one whose disk hangs would be elected, serve nothing, and lapse again.
+func (m *Member) healthy(ctx context.Context) error {
+	if m.cfg.Healthy == nil {
+		return nil
+	}
+	var told time.Time
+	for {
+		err := m.cfg.Healthy()
+		if err == nil {
+			return nil
+		}
+		if time.Since(told) >= waitingEvery {
+			m.cfg.Log.Warn("not registering while the broker is not healthy", "broker", m.cfg.ID, "error", err)
+			told = time.Now()
+		}
+		if !pause(ctx) {
+			return context.Cause(ctx)
+		}
+	}
+}
+
+func pause(ctx context.Context) bool {
+	t := time.NewTimer(retryPause)
+	defer t.Stop()
+	select {
+	case <-ctx.Done():
+		return false
+	case <-t.C:
+		return true
 	}
 }
 
@@ -117,10 +155,8 @@ func (m *Member) status(ctx context.Context) (coordination.Status, error) {
 			m.cfg.Log.Warn("waiting for the coordination service", "backend", m.cfg.Coordinator.Capabilities().Backend, "error", err)
 			told = time.Now()
 		}
-		select {
-		case <-ctx.Done():
+		if !pause(ctx) {
 			return st, context.Cause(ctx)
-		case <-time.After(retryPause):
 		}
 	}
 }
@@ -202,9 +238,7 @@ func (m *Member) register(ctx context.Context, s coordination.Session, r coordin
 		if !m.remade || !errors.Is(err, coordination.ErrDuplicateID) || time.Now().After(until) {
 			return err
 		}
-		select {
-		case <-time.After(retryPause):
-		case <-ctx.Done():
+		if !pause(ctx) {
 			return context.Cause(ctx)
 		}
 	}
