@@ -292,3 +292,52 @@ func TestProgressOfAnIdleStore(t *testing.T) {
 	before := time.Now()
 	until(t, "idle store probes its disk", func() bool { return s.LastProgress().After(before) })
 }
+
+// TestSetStartDoesNotWait moves a log start while the disk hangs, and checks that a
+// crash leaves the old start whole, or the new one once a later append is durable.
+func TestSetStartDoesNotWait(t *testing.T) {
+	files := vfs.NewCrashableMem()
+	var disk sync.RWMutex // held for writing, it makes syncs of the log hang
+	s := mustOpen(t, memOptions(errorfs.Wrap(files, errorfs.InjectorFunc(func(op errorfs.Op) error {
+		if op.Kind == errorfs.OpFileSyncData {
+			disk.RLock()
+			defer disk.RUnlock()
+		}
+		return nil
+	}))))
+	defer mustClose(t, s)
+	l := mustLog(t, s, 0)
+	for range 4 {
+		mustAppend(t, l, 0, batchOf(1, 10, 5))
+	}
+	l.SetHighWatermark(4)
+	disk.Lock()
+	moved := make(chan error, 1)
+	go func() { moved <- l.SetStart(2) }()
+	select {
+	case err := <-moved:
+		if err != nil {
+			t.Error(err)
+		}
+	case <-time.After(10 * time.Second):
+		t.Error("SetStart waits for the disk")
+	}
+	startAfterCrash := func() int64 {
+		after := mustOpen(t, memOptions(files.CrashClone(vfs.CrashCloneCfg{})))
+		defer mustClose(t, after)
+		l := mustLog(t, after, 0)
+		c, err := l.Read(l.Start(), 1<<20, 4)
+		if err != nil || c.Next != 4 {
+			t.Errorf("after a crash: Read(%d) = next %d, %v; want 4", l.Start(), c.Next, err)
+		}
+		return l.Start()
+	}
+	if got := startAfterCrash(); got != 0 {
+		t.Errorf("after a crash on the hanging disk: start = %d, want 0", got)
+	}
+	disk.Unlock()
+	mustAppend(t, l, 0, batchOf(1, 10, 5))
+	if got := startAfterCrash(); got != 2 {
+		t.Errorf("after a crash behind a durable append: start = %d, want 2", got)
+	}
+}

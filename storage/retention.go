@@ -15,12 +15,15 @@ const reclaimAtLeast = 1 << 20
 
 // SetStart moves the log start forward and deletes what lies wholly below it. An
 // offset at or below Start does nothing; one above HighWatermark is
-// ErrAboveHighWatermark. It is durable when it returns.
+// ErrAboveHighWatermark. It does not wait for the disk, which gets the new start
+// before anything appended later; a crash before that brings back the old start with
+// the data above it, which retention or the leader's start removes again. Who must
+// promise the deletion to a client waits for a later append.
 func (l *Log) SetStart(offset int64) error {
-	return l.change("set start of", func() error { return l.setStart(offset, pebble.Sync) })
+	return l.change("set start of", func() error { return l.setStart(offset) })
 }
 
-func (l *Log) setStart(offset int64, wo *pebble.WriteOptions) error {
+func (l *Log) setStart(offset int64) error {
 	st := l.snapshot()
 	if offset <= st.start {
 		return nil
@@ -41,7 +44,7 @@ func (l *Log) setStart(offset int64, wo *pebble.WriteOptions) error {
 	b.DeleteRange(prefixKey(l.id, kindBatch), below, nil)
 	b.DeleteRange(prefixKey(l.id, kindTimeIndex), offsetKey(l.id, kindTimeIndex, offset), nil)
 	b.Set(prefixKey(l.id, kindState), st.encode(), nil)
-	if err := l.store.commit(b, wo); err != nil {
+	if err := l.store.commit(b, pebble.NoSync); err != nil {
 		return err
 	}
 	l.publish(st, epochs, nil)
@@ -107,7 +110,7 @@ func (l *Log) retain(p Policy, now time.Time) (moved bool, err error) {
 		}
 		start = min(start, st.highWatermark)
 		moved = start > st.start
-		return l.setStart(start, pebble.NoSync)
+		return l.setStart(start)
 	})
 	return moved, err
 }
