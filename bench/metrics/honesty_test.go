@@ -137,3 +137,15 @@ func TestDetectionWindowIsNotRanked(t *testing.T) {
 		t.Errorf("comparisons = %+v", r.Comparisons)
 	}
 }
+
+// TestALateGlitchDoesNotHideTheOutage: a probe that fails just before the end leaves a spell open; the outage is not that spell alone.
+func TestALateGlitchDoesNotHideTheOutage(t *testing.T) {
+	const ms = 1_000_000
+	run := func(from, to int64, ok bool) timeline.ProbeRun {
+		return timeline.ProbeRun{From: from * ms, To: to * ms, N: int((to - from) / 10), OK: ok}
+	}
+	o := outage(&raw{effect: 1000 * ms}, []timeline.ProbeRun{run(0, 1000, true), run(1000, 3000, false), run(3000, 3600, true), run(3600, 3610, false)})
+	if o.Recovered || o.OutageMs != nil || o.WaitedMs == nil || *o.WaitedMs < 2000 {
+		t.Errorf("outage = %+v, want a censored one of at least 2000 ms", o)
+	}
+}

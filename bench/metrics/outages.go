@@ -63,18 +63,22 @@ func outage(r *raw, runs []timeline.ProbeRun) Outage {
 			o.Failed += run.N
 		}
 	}
-	o.OutageMs = number(0)
+	widest := 0.0
 	for _, s := range spells(runs, r.effect) {
-		if s.to == 0 { // nothing after it: it is the one that counts
-			o.OutageMs, o.Recovered = nil, false
-			o.StartMs, o.WaitedMs = number(r.since(s.from)), number(float64(last-s.from)/1e6)
-			o.UnavailableMs += *o.WaitedMs
-			break
+		to := s.to
+		if to == 0 { // still open at the end: what is known of the outage is a lower limit
+			to, o.Recovered = last, false
 		}
-		o.UnavailableMs += float64(s.to-s.from) / 1e6
-		if width := float64(s.to-s.from) / 1e6; o.StartMs == nil || width > *o.OutageMs {
-			o.StartMs, o.OutageMs = number(r.since(s.from)), number(width)
+		width := float64(to-s.from) / 1e6
+		o.UnavailableMs += width
+		if o.StartMs == nil || width > widest {
+			o.StartMs, widest = number(r.since(s.from)), width
 		}
+	}
+	if o.Recovered {
+		o.OutageMs = number(widest)
+	} else {
+		o.WaitedMs = number(widest)
 	}
 	return o
 }

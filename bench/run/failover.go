@@ -403,8 +403,8 @@ func (t *trial) resume(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	if ledAgain(before, after, t.victim.Broker) {
-		accepted = 0 // it may have been the rightful leader again: then nothing is proved
+	if ledAgain(before, after, t.led, t.victim.Broker) {
+		accepted, refused = 0, 0 // it may have been the rightful leader again: then nothing was tested
 	}
 	t.timeline.Emit(timeline.Zombie{Trial: t.id, Broker: t.victim.Broker, Refused: refused, Accepted: accepted})
 	if accepted > 0 {
@@ -416,17 +416,25 @@ func (t *trial) resume(ctx context.Context) error {
 	return nil
 }
 
-// ledAgain tells whether any leadership changed between two views, or is the victim's.
-func ledAgain(before, after target.View, victim int32) bool {
-	if len(before.Partitions) != len(after.Partitions) {
-		return true
-	}
-	for i, p := range before.Partitions {
-		if q := after.Partitions[i]; p.Epoch != q.Epoch || q.Leader == victim || p.Leader == victim {
+// ledAgain tells whether the leadership of one of the probed partitions changed between two views, or is the victim's.
+func ledAgain(before, after target.View, probed []probe.Target, victim int32) bool {
+	for _, tg := range probed {
+		p, was := role(before, tg)
+		q, is := role(after, tg)
+		if !was || !is || p.Epoch != q.Epoch || q.Leader == victim || p.Leader == victim {
 			return true
 		}
 	}
 	return false
+}
+
+func role(v target.View, tg probe.Target) (timeline.PartitionRole, bool) {
+	for _, p := range v.Partitions {
+		if p.Topic == tg.Topic && p.Partition == tg.Partition {
+			return p, true
+		}
+	}
+	return timeline.PartitionRole{}, false
 }
 
 // cut writes down what prober and clients measured.
