@@ -175,6 +175,7 @@ func (n *node) assemble() error {
 func (n *node) start(core, identity, serving *stage) {
 	core.run("watch the cluster", n.watch)
 	core.run("apply the cluster's state", n.apply)
+	core.run("step down", n.stepDown)
 	core.run("remember the cluster's state", func(ctx context.Context) error { return n.member.Remember(ctx, n.current) })
 	core.run("watch brokers", n.loop.Run)
 	core.run("partitions", n.partitions.Run)

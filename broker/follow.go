@@ -42,13 +42,28 @@ func (n *node) apply(ctx context.Context) error {
 	for {
 		v, newer := n.current.Next()
 		_, other := n.member.Identity()
+		self := n.self(v)
+		self.Lost = other
 		var again <-chan time.Time // never
-		if !n.partitions.Apply(v, n.self(v)) {
+		if !n.partitions.Apply(v, self) {
 			again = time.After(applyAgain)
 		}
 		select {
 		case <-again:
 		case <-newer:
+		case <-other:
+		case <-ctx.Done():
+			return context.Cause(ctx)
+		}
+	}
+}
+
+// stepDown ends the leaderships with the registration that they came by, also while apply waits for a disk.
+func (n *node) stepDown(ctx context.Context) error {
+	for {
+		_, other := n.member.Identity()
+		n.partitions.StepDown()
+		select {
 		case <-other:
 		case <-ctx.Done():
 			return context.Cause(ctx)

@@ -85,7 +85,7 @@ func assignments(v *cluster.View, self Self, touched func(string) bool) []assign
 				tg.role = following
 			// A View from before this incarnation was admitted may name the broker as leader: of an earlier incarnation, that is.
 			case st.Leader == self.ID && am.live && self.Leading:
-				tg.role = leading
+				tg.role, tg.self = leading, self
 			}
 			wanted = append(wanted, assignment{cluster.TopicPartition{Topic: name, Partition: int32(i)}, t, tg})
 		}
@@ -112,6 +112,14 @@ func (s *Set) dismiss(wanted []assignment, touched func(string) bool) {
 		delete(s.mu.partitions, p.tp)
 		s.mu.Unlock()
 		s.applying.strays[logKey{p.topicID, p.tp.Partition}] = origin{topic: p.tp.Topic}
+	}
+}
+
+// StepDown ends the leaderships of a Self whose Lost is closed. It touches no disk and waits for no Apply, which may hang behind one partition's disk while the
+// other partitions have to be let go. The next Apply tells the listener.
+func (s *Set) StepDown() {
+	for _, p := range s.hosted() {
+		p.stepDown()
 	}
 }
 

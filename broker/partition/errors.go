@@ -45,6 +45,8 @@ var (
 	ErrStorage = errors.New("storage failed")
 	// ErrStale: the answer of a leader came after the epoch or the log it was for had changed. It was ignored; fetch again.
 	ErrStale = errors.New("answer is out of date")
+
+	errSelfLost = errors.New("the registration is lost")
 )
 
 // NotLeaderError is ErrNotLeader with what this broker knows of the leader.

@@ -30,6 +30,8 @@ type Partition struct {
 	mu   struct {
 		sync.Mutex
 		role           role
+		self           Self // leading: as what
+		untold         bool // a leadership has ended, and the listener does not know
 		leader         int32
 		epoch          int32 // leader epoch
 		partitionEpoch int32
@@ -116,6 +118,7 @@ func (p *Partition) logger() *slog.Logger {
 type target struct {
 	cluster.Partition
 	role     role
+	self     Self // leading: as what
 	minISR   int
 	maxBatch int
 }
@@ -124,18 +127,34 @@ type target struct {
 func (p *Partition) release(t target) (led bool) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
+	led = p.mu.untold
+	p.mu.untold = false
 	if p.mu.role == t.role && p.mu.epoch == t.LeaderEpoch && p.mu.leader == t.Leader {
-		return false
+		return led
 	}
-	led = p.mu.role == leading
-	p.mu.role = idle
+	led = led || p.mu.role == leading
 	p.mu.leader, p.mu.epoch = t.Leader, t.LeaderEpoch
+	p.endLocked()
+	return led
+}
+
+// stepDown is release by the loss of what this broker was.
+func (p *Partition) stepDown() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.mu.role == leading && p.mu.self.lost() {
+		p.mu.untold = true
+		p.endLocked()
+	}
+}
+
+func (p *Partition) endLocked() {
+	p.mu.role = idle
 	p.mu.followers, p.mu.proposal = nil, nil
-	gone := fmt.Errorf("%s: %w", p, &NotLeaderError{Leader: t.Leader, Epoch: t.LeaderEpoch})
+	gone := fmt.Errorf("%s: %w", p, &NotLeaderError{Leader: p.mu.leader, Epoch: p.mu.epoch})
 	p.mu.committed.fail(gone)
 	p.mu.written.fail(gone)
 	p.wakeLocked(everybody)
-	return led
 }
 
 // assume takes the role of t, after release. A refusal leaves the replica idle.
@@ -152,6 +171,10 @@ func (p *Partition) assume(t target, now time.Time) (changed bool, err error) {
 	}
 	p.mu.Lock()
 	defer p.mu.Unlock()
+	if t.role == leading && t.self.lost() {
+		return false, fmt.Errorf("lead %s in epoch %d: %w", p, t.LeaderEpoch, errSelfLost)
+	}
+	p.mu.self = t.self
 	p.mu.replicas, p.mu.minISR, p.mu.maxBatch = t.Replicas, t.minISR, t.maxBatch
 	if changed {
 		p.mu.role = t.role

@@ -39,6 +39,17 @@ type Self struct {
 	DirectoryUUID string
 	// Leading is false once the session is Lost: then this broker leads nothing.
 	Leading bool
+	// Lost, if not nil, is closed when this is not so any more. From then on no leadership begins by it, and StepDown ends those that did.
+	Lost <-chan struct{}
+}
+
+func (s Self) lost() bool {
+	select {
+	case <-s.Lost:
+		return true
+	default:
+		return false
+	}
 }
 
 // Set holds the partitions of which this broker is a replica. Apply and Run are called once it is configured; the other methods from any goroutine.
