@@ -37,6 +37,7 @@ var partitionErrors = []struct {
 	{partition.ErrTimedOut, kerr.RequestTimedOut},
 	{partition.ErrStorage, kerr.KafkaStorageError},
 	{context.Canceled, kerr.RequestTimedOut}, // the broker is stopping, or the client is gone
+	{context.DeadlineExceeded, kerr.RequestTimedOut},
 }
 
 // partitionCode is the Kafka code of an error of package partition; 0 for nil.

@@ -27,7 +27,7 @@ type ReadResult struct {
 // Read reads from the log that this broker leads. At least one batch is returned if there is one, however large.
 func (p *Partition) Read(ctx context.Context, o ReadOptions) (ReadResult, error) {
 	if err := ctx.Err(); err != nil {
-		return ReadResult{}, fmt.Errorf("read %s: %w", p, context.Cause(ctx))
+		return ReadResult{}, fmt.Errorf("read %s: %w: %w", p, err, context.Cause(ctx)) // the cause alone need not say that it is a cancellation
 	}
 	p.mu.Lock()
 	err := p.checkLeaderLocked(o.CurrentLeaderEpoch)
