@@ -130,7 +130,7 @@ type Round struct {
 	Latency     Latency `json:"latency"`
 }
 
-// Comparison is one backend's remainder (outage − detection, paired by trial) against the reference's, in one row. The outage itself is not ranked: it
+// Comparison is one backend's time from detection to the first acknowledged probe against the reference's, in one row. The outage itself is not ranked: it
 // holds the detection window, which the settings decide and which differs between services.
 type Comparison struct {
 	Profile  string `json:"profile"`

@@ -211,7 +211,7 @@ func (r *Run) compare() {
 				if b.Name == r.Reference || !p.Ranked || s.Kind != scenario.Failover {
 					continue
 				}
-				if q := ratio(c.Remainder.values(), ref.Remainder.values()); q != nil {
+				if q := ratio(c.afterDetection(), ref.afterDetection()); q != nil {
 					r.Comparisons = append(r.Comparisons, Comparison{Profile: p.Name, Scenario: s.Name, Backend: b.Name, Ratio: *q, Says: q.says()})
 				}
 			}
@@ -219,13 +219,16 @@ func (r *Run) compare() {
 	}
 }
 
-func (s *Summary) values() []float64 {
-	if s == nil {
-		return nil
-	}
+// afterDetection is, of each counted trial in which both were seen, the time from detection until the first probe was acknowledged again. It is never
+// negative, as the outage − detection may be: a request that a broker held over the failover counts there from its intended time, before the answer.
+func (c *Cell) afterDetection() []float64 {
 	var values []float64
-	for _, p := range s.Points {
-		values = append(values, p.Value)
+	for _, t := range c.Trials {
+		for _, p := range t.Phases {
+			if t.Status == StatusOK && t.Detect != nil && p.Name == PhaseAcknowledge && p.EndMs != nil {
+				values = append(values, *p.EndMs-*t.Detect)
+			}
+		}
 	}
 	return values
 }

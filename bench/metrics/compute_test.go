@@ -388,9 +388,9 @@ func TestSummariesWaitForEnoughPoints(t *testing.T) {
 	if s := of(40); s.P95 == nil || *s.P95 < 136 || *s.P95 > 138 {
 		t.Errorf("40 points: %+v", s)
 	}
-	a, b := of(20).values(), of(20).values()
-	for i := range a {
-		a[i] *= 0.5
+	var a, b []float64
+	for _, p := range of(20).Points {
+		a, b = append(a, p.Value*0.5), append(b, p.Value)
 	}
 	if q := ratio(a, b); q == nil || !q.CI || q.says() != "faster" {
 		t.Errorf("half of it: %+v", q)

@@ -1,7 +1,6 @@
 package metrics
 
 import (
-	"fmt"
 	"slices"
 	"strings"
 	"testing"
@@ -117,19 +116,22 @@ func TestFewerTrialsThanPlannedAreNoPass(t *testing.T) {
 
 // Both backends need 60 ms after detection; one detects half a second later, as it is set to.
 func TestDetectionWindowIsNotRanked(t *testing.T) {
-	summary := func(at float64) *Summary {
-		var points []Point
+	cell := func(backend string, detection, after float64) Cell {
+		c := Cell{Profile: "matched", Scenario: "leader-kill", Backend: backend}
 		for i := range 12 {
-			points = append(points, Point{Trial: fmt.Sprint(i), Value: at + float64(i)})
+			end := detection + after + float64(i)
+			// The outage itself may even be shorter than detection: it counts from intended times.
+			c.Trials = append(c.Trials, Trial{
+				Status: StatusOK, Detect: number(detection), Headline: number(detection - 40), Phases: []Phase{{Name: PhaseAcknowledge, EndMs: number(end)}},
+			})
 		}
-		return summarise(points)
+		return c
 	}
 	r := Run{
 		Reference: "etcd", Profiles: []Profile{{Name: "matched", Ranked: true}}, Scenarios: []Scenario{{Name: "leader-kill", Kind: "failover"}},
 		Backends: []Backend{{Name: "etcd"}, {Name: "consul"}},
 		Cells: []Cell{
-			{Profile: "matched", Scenario: "leader-kill", Backend: "etcd", Headline: summary(1060), Remainder: summary(60)},
-			{Profile: "matched", Scenario: "leader-kill", Backend: "consul", Headline: summary(1560), Remainder: summary(60)},
+			cell("etcd", 1000, 60), cell("consul", 1500, 60),
 		},
 	}
 	r.compare()
@@ -147,5 +149,13 @@ func TestALateGlitchDoesNotHideTheOutage(t *testing.T) {
 	o := outage(&raw{effect: 1000 * ms}, []timeline.ProbeRun{run(0, 1000, true), run(1000, 3000, false), run(3000, 3600, true), run(3600, 3610, false)})
 	if o.Recovered || o.OutageMs != nil || o.WaitedMs == nil || *o.WaitedMs < 2000 {
 		t.Errorf("outage = %+v, want a censored one of at least 2000 ms", o)
+	}
+}
+
+func TestRatioNeedsPositiveNumbers(t *testing.T) {
+	for _, pair := range [][2][]float64{{{-1, 2}, {3, 4}}, {{1, 2}, {0, 4}}, {nil, {1}}} {
+		if q := ratio(pair[0], pair[1]); q != nil {
+			t.Errorf("ratio(%v, %v) = %+v, want none", pair[0], pair[1], *q)
+		}
 	}
 }

@@ -72,9 +72,10 @@ func interval(medians []float64) *Interval {
 	return &Interval{Low: quantile(medians, 0.025), High: quantile(medians, 0.975)}
 }
 
-// ratio of two medians: a 95 % interval with enough points on both sides, else the extreme ratios of single points. Nil when the divisor is 0.
+// ratio of two medians: a 95 % interval with enough points on both sides, else the extreme ratios of single points. Nil unless all are
+// positive: other numbers have no ratio that means anything.
 func ratio(a, b []float64) *Ratio {
-	if len(a) == 0 || len(b) == 0 || slices.Min(b) <= 0 {
+	if len(a) == 0 || len(b) == 0 || slices.Min(a) <= 0 || slices.Min(b) <= 0 {
 		return nil
 	}
 	r := &Ratio{Value: median(a) / median(b)}

@@ -47,7 +47,7 @@ func (b *builder) scenarioTitle(name string) string {
 
 func (b *builder) comparisonTable(p metrics.Profile, list []compared) *table {
 	ref := b.backendTitle(b.run.Reference)
-	t := &table{ID: b.id("comparison", p.Name), Caption: "Ratio of the medians of outage − detection to that of " + ref + "; below 1 is shorter. What is ranked is the time after detection: the detection window follows from the timeouts that are set, and these differ between services. “Faster” and “slower” are said only when the 95 % interval excludes 1, which needs at least 10 trials on both sides."}
+	t := &table{ID: b.id("comparison", p.Name), Caption: "Ratio of the medians of the time from detection to the first acknowledged probe to that of " + ref + "; below 1 is shorter. Only what follows detection is ranked: the detection window follows from the timeouts that are set, and these differ between services. “Faster” and “slower” are said only when the 95 % interval excludes 1, which needs at least 10 trials on both sides."}
 	t.Columns = []column{{Title: "Backend"}, {Title: "Ratio to " + ref}, {Title: "Interval"}, {Title: "Verdict"}}
 	group := ""
 	for _, c := range list {
@@ -120,6 +120,6 @@ func (b *builder) forestFigure(p metrics.Profile, list []compared) *figure {
 		c.text(width, mid+4, "end", "figure", ratioText(x.Ratio.Value)+" · "+x.verdict)
 		y += rowH
 	}
-	caption := "Dots are ratios of the medians of outage − detection to " + b.backendTitle(b.run.Reference) + "; solid whiskers are 95 % intervals, dotted ones only the spread of single trials, from which nothing follows."
+	caption := "Dots are ratios of the medians of the time after detection to " + b.backendTitle(b.run.Reference) + "; solid whiskers are 95 % intervals, dotted ones only the spread of single trials, from which nothing follows."
 	return c.figure(b.id("ratios", p.Name), "Ratios to "+b.backendTitle(b.run.Reference)+", profile "+p.Name, caption, width, bottom+42)
 }

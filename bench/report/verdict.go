@@ -237,7 +237,7 @@ func (b *builder) rankFinding(p metrics.Profile) string {
 	case len(list) == 0:
 		return ""
 	case len(said) > 0:
-		return "Differences after detection (outage − detection) whose interval excludes 1: " + strings.Join(said, "; ") + "."
+		return "Differences in the time from detection to the first acknowledged probe whose interval excludes 1: " + strings.Join(said, "; ") + "."
 	case few == len(list):
 		return "No backend is called faster than another: there are too few trials for an interval (10 a cell are needed)."
 	}

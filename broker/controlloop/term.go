@@ -36,8 +36,10 @@ type term struct {
 	unsettled bool
 	// present must be stepped; collect: orphans may be there.
 	registrations, collect bool
-	retry, rebalance       *time.Timer
-	rebalancing            bool // rebalance is armed
+	// leftOut: a record too large to commit was left out of the last decision on registrations.
+	leftOut          bool
+	retry, rebalance *time.Timer
+	rebalancing      bool // rebalance is armed
 }
 
 // serve leads for one term. It returns nil when the term is over, an error when this broker must not go on.
@@ -151,6 +153,9 @@ func (t *term) decide(ctx context.Context) error {
 func (t *term) answer(ctx context.Context, r request) error {
 	reply, err := t.run(ctx, r.event)
 	r.answer <- answer{reply, err}
+	if t.leftOut && err == nil { // the event may have been the deletion of what stood in the way
+		t.leftOut, t.registrations = false, true
+	}
 	if fatal(err) {
 		return err
 	}
@@ -211,6 +216,7 @@ func (t *term) fit(e controller.Event, ms []coordination.Mutation) ([]coordinati
 		return slices.DeleteFunc(slices.Clone(ms), func(m coordination.Mutation) bool {
 			n := sizeOf(m)
 			if n > limit {
+				t.leftOut = true
 				t.l.cfg.Log.Error("record is too large for a commit and left as it is", "epoch", t.leadership.Epoch(), "key", m.Key, "bytes", n, "limit", limit)
 			}
 			return n > limit

@@ -78,6 +78,13 @@ type coordinator struct {
 
 func (c coordinator) Capabilities() coordination.Capabilities { return c.c.Capabilities() }
 
+func registered(incarnation string) []coordination.Registered {
+	e := cluster.Endpoint{Host: "b", Port: 1}
+	return []coordination.Registered{{Registration: coordination.Registration{
+		ID: 1, DirectoryUUID: "d", Incarnation: incarnation, Attributes: cluster.Attributes{Client: e, Peer: e}.Encode(),
+	}}}
+}
+
 // lead runs a term on the chain with one registered broker.
 func lead(t *testing.T, fates ...fate) (*Loop, *chainOf, *cluster.Current) {
 	t.Helper()
@@ -86,10 +93,7 @@ func lead(t *testing.T, fates ...fate) (*Loop, *chainOf, *cluster.Current) {
 		t.Fatal(err)
 	}
 	l := New(Config{ID: 1, Coordinator: coordinator{c: c}, Current: c.current, Log: slog.New(slog.NewTextHandler(t.Output(), nil)), RebalanceDelay: -1})
-	e := cluster.Endpoint{Host: "b", Port: 1}
-	l.registrations([]coordination.Registered{{Registration: coordination.Registration{
-		ID: 1, DirectoryUUID: "d", Incarnation: "i", Attributes: cluster.Attributes{Client: e, Peer: e}.Encode(),
-	}}})
+	l.registrations(registered("i"))
 	c.fates = fates
 	ctx, cancel := context.WithCancel(t.Context())
 	ended := make(chan error, 1)
@@ -222,8 +226,12 @@ func TestOversizedRecord(t *testing.T) {
 	if _, err := current.Wait(wait, func(v *cluster.View) bool { return v.Brokers[1].Fenced }); err != nil {
 		t.Errorf("the dead broker is not fenced: %v", err)
 	}
-	// The loop goes on, with the record left as it is.
+	// The loop goes on, with the record left as it is. A broker that returns is admitted once the topic is gone.
+	l.registrations(registered("again"))
 	if _, err := l.Submit(t.Context(), controller.DeleteTopic{Name: "t"}); err != nil {
 		t.Errorf("DeleteTopic of the oversized topic: %v", err)
+	}
+	if _, err := current.Wait(wait, func(v *cluster.View) bool { return v.Live(1) }); err != nil {
+		t.Errorf("the broker that returned is not admitted: %v", err)
 	}
 }

@@ -94,14 +94,14 @@ func (c Config) checkPorts(ctx context.Context) error {
 }
 
 // errLost: nobody can tell a member without data what it knew.
-var errLost = errors.New("the data directory belongs to a cluster, but its coordination log is gone and there is no other member to join again; restore the directory \"coordination\"")
+var errLost = errors.New("the data directory belongs to a cluster, but its coordination log is gone and there is no other member to join again; restore the directory \"coordination\"; if the data was written under another coordination service, use that one, or start with an empty data directory")
 
 // awaitMembers asks until one of the others answers.
 func (c Config) awaitMembers(ctx context.Context, logger *slog.Logger) (known []memberInfo, err error) {
 	if len(c.others()) == 0 {
 		return nil, errLost
 	}
-	err = c.insist(ctx, logger, "the coordination log is gone: waiting for another member to join again", func(ctx context.Context) error {
+	err = c.insist(ctx, logger, "the data directory belongs to a cluster but has no coordination log: waiting for another member to join again (was it written under another coordination service?)", func(ctx context.Context) error {
 		if known, err = c.askMembers(ctx); err == nil && len(known) == 0 {
 			err = fmt.Errorf("not reachable: %v", c.unreachable(ctx))
 		}
