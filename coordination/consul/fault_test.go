@@ -43,7 +43,7 @@ func TestFrozenMembers(t *testing.T) {
 	e := ensembletest.Start(t, profile.Consul, profile.Matched)
 	ctx, cancel := context.WithTimeout(t.Context(), 2*time.Minute)
 	defer cancel()
-	store := newStore(t, clusterURL(t, e, "frozen"))
+	store := newStore(t, ensembletest.URL(t, e, "frozen"))
 	defer store.Close()
 	s, err := store.OpenSession(ctx)
 	if err != nil {
@@ -92,7 +92,7 @@ func TestSessionOutlivesTheAgentsNode(t *testing.T) {
 		t.Skip("starts a real ensemble")
 	}
 	e := ensembletest.Start(t, profile.Consul, profile.Matched)
-	store := newStore(t, clusterURL(t, e, "nodes/a"))
+	store := newStore(t, ensembletest.URL(t, e, "nodes/a"))
 	defer store.Close()
 	s, err := store.OpenSession(t.Context())
 	if err != nil {
@@ -159,7 +159,7 @@ func TestLockDelay(t *testing.T) {
 		t.Skip("starts a real ensemble")
 	}
 	e := ensembletest.Start(t, profile.Consul, profile.Matched)
-	raw := clusterURL(t, e, "delay")
+	raw := ensembletest.URL(t, e, "delay")
 	raw = strings.Replace(raw, "lock-delay=1ns", "lock-delay=2s", 1)
 	if !strings.Contains(raw, "lock-delay=2s") {
 		t.Fatalf("no lock-delay in %s", raw)

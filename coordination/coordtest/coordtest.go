@@ -17,12 +17,14 @@ import (
 	"context"
 	"errors"
 	"log/slog"
+	"slices"
 	"testing"
 	"time"
 
 	"github.com/google/uuid"
 
 	"github.com/regency-project/regency/coordination"
+	"github.com/regency-project/regency/coordination/backend"
 )
 
 // Opener opens a coordinator of the cluster that the URL names.
@@ -42,6 +44,25 @@ type Harness struct {
 	// StopQuorum makes the service unable to decide anything; StartQuorum brings it back and waits until it can. The suite never runs another
 	// test in between. Nil: the tests of an outage are skipped.
 	StopQuorum, StartQuorum func(t testing.TB)
+	// OpenStore opens the store below a coordinator, for what an operator, a backup or a bug may do to it. Nil: those tests are skipped.
+	OpenStore StoreOpener
+	// Endpoints are the addresses on which the service's members serve clients, and Via is a cluster's URL with other addresses in their places, in the
+	// same order: links that a test disturbs. Nil: the tests of disturbed links are skipped.
+	Endpoints []string
+	Via       func(url string, endpoints []string) string
+	// KillLeader kills the service's own leader (SIGKILL), PauseLeader stops it (SIGSTOP); restore brings it back and waits until all members serve.
+	// Restart kills all members at once and starts them again on their disks. Nil: skipped.
+	KillLeader, PauseLeader func(t testing.TB) (restore func())
+	Restart                 func(t testing.TB)
+}
+
+// StoreOpener opens the store of the cluster that the URL names.
+type StoreOpener func(ctx context.Context, url string, logger *slog.Logger) (backend.Store, error)
+
+// testCase is one promise.
+type testCase struct {
+	name string
+	f    func(e *env)
 }
 
 // slack is what a loaded machine may add to any bound.
@@ -52,35 +73,7 @@ const patience = 30 * time.Second
 
 // Run runs the suite. fresh is called once per test, in that test.
 func Run(t *testing.T, fresh func(t *testing.T) Harness) {
-	for _, c := range []struct {
-		name string
-		f    func(e *env)
-	}{
-		{"EmptyStore", testEmptyStore},
-		{"BootstrapRace", testBootstrapRace},
-		{"RegistrationIsVisibleAndComplete", testRegistrationVisible},
-		{"RegistrationEndsWithSession", testRegistrationEndsWithSession},
-		{"DuplicateIDIsRefused", testDuplicateID},
-		{"OwnStaleRegistrationIsReplaced", testReplaceOwn},
-		{"Evict", testEvict},
-		{"UnhealthySessionLapses", testUnhealthy},
-		{"CampaignNeedsRegistration", testCampaignNeedsRegistration},
-		{"OneWinner", testOneWinner},
-		{"EpochsAreDense", testEpochs},
-		{"UsurpFences", testUsurp},
-		{"CommitsAreAtomicAndExact", testCommits},
-		{"TooLarge", testTooLarge},
-		{"WatchHasNoGaps", testWatch},
-		{"RingOverrun", testRingOverrun},
-		{"PrefixIsolation", testIsolation},
-		{"CancellationIsPrompt", testCancellation},
-		{"NoGoroutineLeaks", testLeaks},
-		{"KilledProcessIsDetected", testKilled},
-		{"StoppedProcessIsDetected", testStopped},
-		{"ZombieLeaderIsFenced", testZombie},
-		{"OutageKeepsEverything", testOutage},
-		{"CancellationDuringOutage", testOutageCancellation},
-	} {
+	for _, c := range slices.Concat(basics, sessions, elections, ambiguities, watches, operations) {
 		t.Run(c.name, func(t *testing.T) {
 			c.f(newEnv(t, fresh(t)))
 		})

@@ -92,8 +92,8 @@ func (c Config) self() (Peer, bool) {
 	return Peer{}, false
 }
 
-// client is the configuration of the brokers' side; the broker's own member is asked first.
-func (c Config) client() (etcd.Config, error) {
+// Client is the configuration of the brokers' side; the broker's own member is asked first.
+func (c Config) Client() (etcd.Config, error) {
 	e := etcd.Config{Prefix: c.Prefix, SessionTimeout: c.SessionTimeout, RenewEvery: c.RenewEvery, RequestTimeout: c.RequestTimeout}
 	self, _ := c.self()
 	for _, m := range c.Members() {
@@ -145,7 +145,7 @@ func (c Config) Validate() error {
 	if c.Listen != "" && net.ParseIP(c.Listen) == nil {
 		errs = append(errs, fmt.Errorf("listen: %q is not an IP address", c.Listen))
 	}
-	client, err := c.client()
+	client, err := c.Client()
 	if err == nil {
 		err = client.Validate()
 	}

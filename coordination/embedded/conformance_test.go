@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
+	"net"
 	"net/url"
 	"os"
 	"path/filepath"
@@ -13,9 +14,14 @@ import (
 	"testing"
 	"time"
 
+	clientv3 "go.etcd.io/etcd/client/v3"
+	"go.uber.org/zap"
+
 	"github.com/regency-project/regency/coordination"
+	"github.com/regency-project/regency/coordination/backend"
 	"github.com/regency-project/regency/coordination/coordtest"
 	"github.com/regency-project/regency/coordination/embedded"
+	"github.com/regency-project/regency/coordination/etcd"
 	"github.com/regency-project/regency/coordination/process"
 	"github.com/regency-project/regency/coordination/profile"
 )
@@ -163,6 +169,71 @@ func (c *cluster) awaitQuorum(t testing.TB) {
 	}
 }
 
+func openStore(_ context.Context, rawURL string, _ *slog.Logger) (backend.Store, error) {
+	cfg, err := parse(rawURL)
+	if err != nil {
+		return nil, err
+	}
+	client, err := cfg.Client()
+	if err != nil {
+		return nil, err
+	}
+	return etcd.NewNamedStore("embedded", client)
+}
+
+// endpoints are where the members serve clients.
+func (c *cluster) endpoints(t testing.TB) []string {
+	t.Helper()
+	cfg, err := parse(c.url)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var list []string
+	for _, p := range cfg.Members() {
+		list = append(list, net.JoinHostPort(p.Host, strconv.Itoa(p.ClientPort)))
+	}
+	return list
+}
+
+// via is the URL with other addresses for clients.
+func via(rawURL string, endpoints []string) string {
+	u, err := url.Parse(rawURL)
+	if err != nil {
+		panic(err) // of our own making
+	}
+	q := u.Query()
+	peers := strings.Split(q.Get("peers"), ",")
+	for i, e := range endpoints { // id@host:port:clientport
+		_, port, _ := strings.Cut(e, ":")
+		peers[i] = peers[i][:strings.LastIndexByte(peers[i], ':')+1] + port
+	}
+	q.Set("peers", strings.Join(peers, ","))
+	u.RawQuery = q.Encode()
+	return u.String()
+}
+
+// leader is the index of raft's leader.
+func (c *cluster) leader(t testing.TB) int {
+	t.Helper()
+	client, err := clientv3.New(clientv3.Config{Endpoints: c.endpoints(t), Logger: zap.NewNop()})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer client.Close()
+	for deadline := time.Now().Add(time.Minute); time.Now().Before(deadline); time.Sleep(20 * time.Millisecond) {
+		for i, e := range c.endpoints(t) {
+			ctx, cancel := context.WithTimeout(context.Background(), time.Second)
+			st, err := client.Status(ctx, e)
+			cancel()
+			if err == nil && st.Leader != 0 && st.Leader == st.Header.MemberId {
+				return i
+			}
+		}
+	}
+	t.Fatal("no member leads")
+	return 0
+}
+
 func TestConformance(t *testing.T) {
 	c := startCluster(t)
 	p, err := profile.Lookup(profile.Embedded, profile.Tuned)
@@ -173,10 +244,37 @@ func TestConformance(t *testing.T) {
 	fresh := func() string { return fmt.Sprintf("%s&prefix=test%d", c.url, clusters.Add(1)) }
 	coordtest.Run(t, func(t *testing.T) coordtest.Harness {
 		return coordtest.Harness{
-			Open: open, URL: fresh(), OtherURL: fresh(),
+			Open: open, OpenStore: openStore, URL: fresh(), OtherURL: fresh(),
 			DetectionBound: p.Detection().Upper,
 			StopQuorum:     func(t testing.TB) { c.kill(t, 0); c.kill(t, 2) },
 			StartQuorum:    func(t testing.TB) { c.start(t, 0); c.start(t, 2); c.awaitQuorum(t) },
+			Endpoints:      c.endpoints(t), Via: via,
+			KillLeader: func(t testing.TB) func() {
+				i := c.leader(t)
+				c.kill(t, i)
+				return func() { c.start(t, i); c.awaitQuorum(t) }
+			},
+			PauseLeader: func(t testing.TB) func() {
+				i := c.leader(t)
+				if err := c.processes[i].Pause(); err != nil {
+					t.Fatal(err)
+				}
+				return func() {
+					if err := c.processes[i].Resume(); err != nil {
+						t.Fatal(err)
+					}
+					c.awaitQuorum(t)
+				}
+			},
+			Restart: func(t testing.TB) {
+				for i := range c.processes {
+					c.kill(t, i)
+				}
+				for i := range c.processes {
+					c.start(t, i)
+				}
+				c.awaitQuorum(t)
+			},
 		}
 	})
 }

@@ -42,7 +42,7 @@ func Open(ctx context.Context, cfg Config, logger *slog.Logger) (coordination.Co
 	if err := cfg.Validate(); err != nil {
 		return nil, fmt.Errorf("embedded coordination: %w", err)
 	}
-	client, err := cfg.client()
+	client, err := cfg.Client()
 	if err != nil {
 		return nil, fmt.Errorf("embedded coordination: %w", err)
 	}

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/regency-project/regency/coordination"
+	"github.com/regency-project/regency/coordination/backend"
 	"github.com/regency-project/regency/coordination/coordtest"
 	"github.com/regency-project/regency/coordination/memory"
 )
@@ -38,12 +39,15 @@ func TestConformance(t *testing.T) {
 	open := func(_ context.Context, url string, logger *slog.Logger) (coordination.Coordinator, error) {
 		return all.at(url).Open(logger), nil
 	}
+	store := func(_ context.Context, url string, _ *slog.Logger) (backend.Store, error) {
+		return all.at(url).Store(), nil
+	}
 	n := 0
 	coordtest.Run(t, func(*testing.T) coordtest.Harness {
 		n++
 		url, other := fmt.Sprintf("memory:%d", n), fmt.Sprintf("memory:%d-other", n)
 		return coordtest.Harness{
-			Open: open, URL: url, OtherURL: other,
+			Open: open, OpenStore: store, URL: url, OtherURL: other,
 			StopQuorum:  func(testing.TB) { all.at(url).SetDown(true) },
 			StartQuorum: func(testing.TB) { all.at(url).SetDown(false) },
 		}

@@ -23,7 +23,7 @@ func TestDigest(t *testing.T) {
 	if err := os.WriteFile(file, []byte("hunter2\n"), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	raw := clusterURL(t, e, "digest/cluster")
+	raw := ensembletest.URL(t, e, "digest/cluster")
 	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 	defer cancel()
 	owner := newStore(t, raw+"&user=regency&password_file="+file)

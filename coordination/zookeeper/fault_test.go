@@ -23,7 +23,7 @@ func TestFrozenMembers(t *testing.T) {
 	e := ensembletest.Start(t, profile.ZooKeeper, profile.Matched)
 	ctx, cancel := context.WithTimeout(t.Context(), 2*time.Minute)
 	defer cancel()
-	store := newStore(t, clusterURL(t, e, "frozen"))
+	store := newStore(t, ensembletest.URL(t, e, "frozen"))
 	defer store.Close()
 	s, err := store.OpenSession(ctx)
 	if err != nil {
@@ -88,7 +88,7 @@ func TestSilentServerInTheList(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer silent.Close()
-	raw := strings.Replace(clusterURL(t, e, "silent"), "://", "://"+silent.Addr().String()+",", 1)
+	raw := strings.Replace(ensembletest.URL(t, e, "silent"), "://", "://"+silent.Addr().String()+",", 1)
 	for range 5 { // the order of servers is random
 		store := newStore(t, raw)
 		began := time.Now()

@@ -1,6 +1,6 @@
-// Package storetest holds the promises of package backend as tests, below those of package coordtest: versions, guards, transactions, watches and
+// Package backendtest holds the promises of package backend as tests, below those of package coordtest: versions, guards, transactions, watches and
 // sessions of a Store against its real service.
-package storetest
+package backendtest
 
 import (
 	"bytes"

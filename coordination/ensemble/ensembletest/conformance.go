@@ -1,0 +1,99 @@
+package ensembletest
+
+import (
+	"context"
+	"fmt"
+	"net/url"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/regency-project/regency/coordination/coordtest"
+	"github.com/regency-project/regency/coordination/ensemble"
+)
+
+// faultLimit bounds each fault and each repair of an ensemble: a JVM on a machine whose cores are busy.
+const faultLimit = time.Minute
+
+// Conformance runs the suite of package coordtest against an ensemble, each test in a cluster (prefix) of its own.
+func Conformance(t *testing.T, e *ensemble.Ensemble, open coordtest.Opener, store coordtest.StoreOpener) {
+	t.Helper()
+	clusters := 0
+	coordtest.Run(t, func(t *testing.T) coordtest.Harness {
+		clusters++
+		return coordtest.Harness{
+			Open: open, OpenStore: store,
+			URL:            URL(t, e, fmt.Sprintf("conformance-%d", clusters)),
+			OtherURL:       URL(t, e, fmt.Sprintf("conformance-%d-other", clusters)),
+			DetectionBound: e.Profile().Detection().Upper,
+			StopQuorum: func(t testing.TB) {
+				within(t, "StopQuorum", func(ctx context.Context) error { _, err := e.StopQuorum(ctx); return err })
+			},
+			StartQuorum: func(t testing.TB) { within(t, "StartQuorum", e.StartQuorum) },
+			Endpoints:   e.Endpoints(),
+			Via:         Via,
+			KillLeader: func(t testing.TB) func() {
+				i := leader(t, e)
+				check(t, e.KillMember(i))
+				return func() {
+					within(t, "RestartMember", func(ctx context.Context) error { return e.RestartMember(ctx, i) })
+					within(t, "WaitReady", e.WaitReady)
+				}
+			},
+			PauseLeader: func(t testing.TB) func() {
+				i := leader(t, e)
+				check(t, e.PauseMember(i))
+				return func() {
+					check(t, e.ResumeMember(i))
+					within(t, "WaitReady", e.WaitReady)
+				}
+			},
+			Restart: func(t testing.TB) {
+				for i := range e.Members() {
+					check(t, e.KillMember(i))
+				}
+				within(t, "StartQuorum", e.StartQuorum)
+			},
+		}
+	})
+}
+
+// URL names a cluster of the ensemble, with the client's half of its profile.
+func URL(t testing.TB, e *ensemble.Ensemble, prefix string) string {
+	t.Helper()
+	u, err := e.URL(prefix)
+	check(t, err)
+	return u
+}
+
+// Via is the URL with other endpoints.
+func Via(rawURL string, endpoints []string) string {
+	u, err := url.Parse(rawURL)
+	if err != nil {
+		panic(err) // of our own making
+	}
+	u.Host = strings.Join(endpoints, ",")
+	return u.String()
+}
+
+func leader(t testing.TB, e *ensemble.Ensemble) (i int) {
+	t.Helper()
+	within(t, "Leader", func(ctx context.Context) (err error) { i, err = e.Leader(ctx); return err })
+	return i
+}
+
+func within(t testing.TB, what string, f func(ctx context.Context) error) {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(context.Background(), faultLimit)
+	defer cancel()
+	if err := f(ctx); err != nil {
+		t.Fatalf("%s() = %v", what, err)
+	}
+}
+
+func check(t testing.TB, err error) {
+	t.Helper()
+	if err != nil {
+		t.Fatal(err)
+	}
+}
