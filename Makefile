@@ -21,7 +21,7 @@ space := $(subst ,, )
 .PHONY: help
 help: ## Show this help
 	@awk -F':.*## ' '/^[a-z-]+:.*## /{printf "  \033[1m%-16s\033[0m %s\n", $$1, $$2}' $(MAKEFILE_LIST)
-	@printf '\nVariables of bench: BACKENDS=%s PROFILES=%s TRIALS=%s SCENARIOS= SEED= OUT=%s\n' '$(BACKENDS)' '$(PROFILES)' '$(TRIALS)' '$(OUT)'
+	@printf '\nVariables of bench: BACKENDS=%s PROFILES=%s TRIALS=%s SCENARIOS= SEED= OUT=%s\nPROFILES: matched tuned default, and variants as tuned+peer, tuned+guardian (bin/regency bench run --help lists all)\n' '$(BACKENDS)' '$(PROFILES)' '$(TRIALS)' '$(OUT)'
 
 .PHONY: bench
 bench: build servers-for-bench ## Break a cluster on every backend and write results/<run>/report.html (BACKENDS=embedded needs only Go)

@@ -169,6 +169,9 @@ func (r *Run) cells(m Manifest, blocks []*rawBlock) {
 	for _, p := range m.Profiles {
 		for _, s := range m.Scenarios {
 			for _, b := range m.Backends {
+				if !m.planned(p.Name, b.Name) {
+					continue
+				}
 				k := cellKey{p.Name, s.Name, b.Name, ""}
 				other := cellKey{p.Name, s.Name, b.Name, VariantBoth}
 				if len(entries[k]) > 0 || len(entries[other]) == 0 {

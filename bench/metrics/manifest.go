@@ -1,6 +1,7 @@
 package metrics
 
 import (
+	"slices"
 	"time"
 
 	"github.com/regency-project/regency/bench/plan"
@@ -38,11 +39,12 @@ type BackendInfo struct {
 
 // BackendGiven is a backend's configuration under one profile.
 type BackendGiven struct {
-	Profile   string   `json:"profile"`
-	Bound     Bound    `json:"bound"`
-	Constants []KV     `json:"constants"`
-	Command   []string `json:"command,omitempty"` // arguments of the first member's server; hosts, ports and directories are examples
-	Files     []KV     `json:"files,omitempty"`   // configuration files of the first member
+	Profile     string   `json:"profile"`
+	Bound       Bound    `json:"bound"`        // of a killed process
+	BoundPaused Bound    `json:"bound_paused"` // of a frozen one; absent in old manifests: as of a killed one
+	Constants   []KV     `json:"constants"`
+	Command     []string `json:"command,omitempty"` // arguments of the first member's server; hosts, ports and directories are examples
+	Files       []KV     `json:"files,omitempty"`   // configuration files of the first member
 }
 
 func (m Manifest) backend(name string) BackendInfo {
@@ -54,13 +56,23 @@ func (m Manifest) backend(name string) BackendInfo {
 	return BackendInfo{Name: name, Title: name, Status: StatusNotRun, Reason: "it is not in the manifest"}
 }
 
-func (b BackendInfo) bound(profile string) *Bound {
+// BoundOf is the detection window of a profile for a fault; nil when the profile has no settings.
+func (b BackendInfo) BoundOf(profile string, f scenario.Fault) *Bound {
 	for _, s := range b.Settings {
-		if s.Profile == profile {
-			return &s.Bound
+		if s.Profile != profile {
+			continue
 		}
+		if f.Action == scenario.Pause && s.BoundPaused != (Bound{}) {
+			return &s.BoundPaused
+		}
+		return &s.Bound
 	}
 	return nil
+}
+
+// planned says whether the plan runs a backend under a profile at all: a variant of a profile need not exist for every backend.
+func (m Manifest) planned(profile, backend string) bool {
+	return len(m.Plan.Blocks) == 0 || slices.ContainsFunc(m.Plan.Blocks, func(b plan.Block) bool { return b.Profile == profile && b.Backend == backend })
 }
 
 func (m Manifest) scenario(name string) (scenario.Scenario, bool) {

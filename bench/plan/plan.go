@@ -25,6 +25,8 @@ type Options struct {
 	Scenarios []scenario.Scenario
 	Trials    int // of each failover scenario on each backend
 	Seed      uint64
+	// Absent says that there are no settings for a backend under a profile: it is left out there. Nil: there always are.
+	Absent func(backend, profile string) bool
 }
 
 // Plan is the order of everything. It is a pure function of its Options.
@@ -61,6 +63,9 @@ func Make(o Options) (Plan, error) {
 		return Plan{}, errors.New("plan a run: it needs a backend, a profile and a scenario")
 	}
 	p := Plan{Seed: o.Seed}
+	if o.Absent == nil {
+		o.Absent = func(string, string) bool { return false }
+	}
 	rng := rand.New(rand.NewPCG(o.Seed, 0x706c616e))
 	for _, profile := range o.Profiles {
 		for _, group := range groups(o.Scenarios) {
@@ -69,6 +74,9 @@ func Make(o Options) (Plan, error) {
 	}
 	for i := range p.Blocks {
 		p.Blocks[i].Number = i + 1
+	}
+	if len(p.Blocks) == 0 {
+		return Plan{}, fmt.Errorf("plan a run: none of the profiles %v has settings for any of %v", o.Profiles, o.Backends)
 	}
 	return p, nil
 }
@@ -95,7 +103,7 @@ func planGroup(rng *rand.Rand, o Options, profile string, group []scenario.Scena
 	if passes > 1 && passes%2 == 1 {
 		passes++ // each A B C D has its D C B A
 	}
-	order := slices.Clone(o.Backends)
+	order := slices.DeleteFunc(slices.Clone(o.Backends), func(b string) bool { return o.Absent(b, profile) })
 	var blocks []Block
 	for pass := range passes {
 		if pass%2 == 0 {

@@ -2,6 +2,7 @@ package plan
 
 import (
 	"reflect"
+	"strings"
 	"testing"
 
 	"github.com/regency-project/regency/bench/scenario"
@@ -99,5 +100,27 @@ func TestMakeRefusesNonsense(t *testing.T) {
 	o.Backends = nil
 	if _, err := Make(o); err == nil {
 		t.Error("no backends were planned")
+	}
+}
+
+// A variant that exists for some backends only is planned for these, and a plan of nothing is refused.
+func TestAbsentCellsAreLeftOut(t *testing.T) {
+	o := options(t, 2)
+	o.Backends, o.Profiles = []string{"etcd", "consul"}, []string{"tuned", "variant"}
+	o.Absent = func(backend, profile string) bool { return profile == "variant" && backend == "etcd" }
+	p, err := Make(o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	count := map[string]int{}
+	for _, b := range p.Blocks {
+		count[b.Profile+" "+b.Backend]++
+	}
+	if count["variant etcd"] != 0 || count["variant consul"] == 0 || count["tuned etcd"] == 0 {
+		t.Errorf("blocks: %v, want none of etcd under the variant", count)
+	}
+	o.Backends, o.Profiles = []string{"etcd"}, []string{"variant"}
+	if _, err := Make(o); err == nil || !strings.Contains(err.Error(), "variant") {
+		t.Errorf("Make of absent cells only = %v, want an error that names the profile", err)
 	}
 }

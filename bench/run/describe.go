@@ -24,10 +24,10 @@ var titles = map[profile.Backend]string{
 	profile.Embedded: "Embedded", profile.Etcd: "etcd", profile.ZooKeeper: "ZooKeeper", profile.Consul: "Consul",
 }
 
-var profileTitles = map[string]string{
-	"matched": fmt.Sprintf("Every backend has the same upper bound of detection, %v ± %.0f %%.", profile.MatchedBound, 100*profile.MatchedTolerance),
-	"tuned":   "For each backend the fastest settings that are safe on a LAN with SSDs.",
-	"default": "As shipped. Not ranked: the defaults answer different questions.",
+// absent says that a profile has no settings for a backend.
+func absent(backend, name string) bool {
+	_, err := profile.Lookup(profile.Backend(backend), profile.Name(name))
+	return errors.Is(err, profile.ErrAbsent)
 }
 
 func allBackends() []string {
@@ -67,7 +67,7 @@ func describe(o Options, p plan.Plan, id string, began time.Time, work string) (
 		Flush: o.Flush, Scenarios: o.Scenarios, Plan: p, Command: strings.ReplaceAll(o.Command, "{seed}", fmt.Sprint(o.Seed)),
 	}
 	for _, name := range o.Profiles {
-		m.Profiles = append(m.Profiles, metrics.Profile{Name: name, Title: profileTitles[name], Ranked: name != string(profile.Default)})
+		m.Profiles = append(m.Profiles, metrics.Profile{Name: name, Title: profile.Name(name).Title(), Ranked: name != string(profile.Default)})
 	}
 	var err error
 	if m.Environment, err = environment(work); err != nil {
@@ -100,6 +100,9 @@ func describeBackend(o Options, b profile.Backend) (metrics.BackendInfo, *metric
 	info := metrics.BackendInfo{Name: string(b), Title: titles[b], Status: metrics.StatusOK}
 	for _, name := range o.Profiles {
 		given, err := describeSettings(b, profile.Name(name))
+		if errors.Is(err, profile.ErrAbsent) {
+			continue
+		}
 		if err != nil {
 			return info, nil, err
 		}
@@ -131,9 +134,8 @@ func describeSettings(b profile.Backend, name profile.Name) (metrics.BackendGive
 	if err != nil {
 		return metrics.BackendGiven{}, err
 	}
-	window := p.Detection()
 	given := metrics.BackendGiven{
-		Profile: string(name), Bound: metrics.Bound{LowerMs: float64(window.Lower) / 1e6, UpperMs: float64(window.Upper) / 1e6}, Constants: []metrics.KV{},
+		Profile: string(name), Bound: bound(p.DetectionOf(profile.Killed)), BoundPaused: bound(p.DetectionOf(profile.Unresponsive)), Constants: []metrics.KV{},
 	}
 	for _, c := range p.Constants {
 		given.Constants = append(given.Constants, metrics.KV{Key: c.Setting, Value: c.Value})
@@ -154,6 +156,10 @@ func describeSettings(b profile.Backend, name profile.Name) (metrics.BackendGive
 		given.Files = append(given.Files, metrics.KV{Key: f.Name, Value: f.Data})
 	}
 	return given, nil
+}
+
+func bound(w profile.Window) metrics.Bound {
+	return metrics.Bound{LowerMs: float64(w.Lower) / 1e6, UpperMs: float64(w.Upper) / 1e6}
 }
 
 // hashFiles returns the SHA-256 of one file, or of the list of the sums of several.

@@ -76,6 +76,13 @@ func (e *engine) scenario(name string) scenario.Scenario {
 
 func (e *engine) run(ctx context.Context) error {
 	e.progress.header()
+	for _, p := range e.o.Profiles {
+		for _, b := range e.o.Backends {
+			if absent(b, p) {
+				e.progress.note("%s has no settings under profile %s: left out", b, p)
+			}
+		}
+	}
 	for _, b := range e.plan.Blocks {
 		if !e.runnable(b.Backend) {
 			e.progress.skip(b)

@@ -318,10 +318,11 @@ func (t *trial) awaitRecovery(ctx context.Context) {
 
 func (t *trial) bound() time.Duration {
 	for _, b := range t.manifest.Backends {
-		for _, s := range b.Settings {
-			if b.Name == t.plan.Backend && s.Profile == t.plan.Profile {
-				return time.Duration(s.Bound.UpperMs * 1e6)
-			}
+		if b.Name != t.plan.Backend {
+			continue
+		}
+		if bound := b.BoundOf(t.plan.Profile, t.s.Fault); bound != nil {
+			return time.Duration(bound.UpperMs * 1e6)
 		}
 	}
 	return 0

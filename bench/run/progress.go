@@ -57,10 +57,8 @@ func (g *progress) cost(b plan.Block, item plan.Item) time.Duration {
 		}
 		d := s.Phases.Steady + s.Phases.Jitter/2 + s.Phases.Recovery + healCost
 		for _, info := range g.manifest.Backends {
-			for _, given := range info.Settings {
-				if info.Name == b.Backend && given.Profile == b.Profile {
-					d += time.Duration((given.Bound.LowerMs + given.Bound.UpperMs) / 2 * 1e6)
-				}
+			if bound := info.BoundOf(b.Profile, s.Fault); info.Name == b.Backend && bound != nil {
+				d += time.Duration((bound.LowerMs + bound.UpperMs) / 2 * 1e6)
 			}
 		}
 		return d

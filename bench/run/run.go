@@ -70,7 +70,7 @@ func Run(ctx context.Context, o Options) (Result, error) {
 	if err := o.complete(); err != nil {
 		return Result{}, fmt.Errorf("bench: %w", err)
 	}
-	p, err := plan.Make(plan.Options{Backends: o.Backends, Profiles: o.Profiles, Scenarios: o.Scenarios, Trials: o.Trials, Seed: o.Seed})
+	p, err := plan.Make(plan.Options{Backends: o.Backends, Profiles: o.Profiles, Scenarios: o.Scenarios, Trials: o.Trials, Seed: o.Seed, Absent: absent})
 	if err != nil {
 		return Result{}, fmt.Errorf("bench: %w", err)
 	}

@@ -57,7 +57,7 @@ The exit status is 2 if a promise was broken (a lost record, two leaders …), 3
 	}
 	fs := cmd.Flags()
 	fs.StringVar(&f.backends, "backends", strings.Join(all, ","), "coordination backends, with commas")
-	fs.StringVar(&f.profiles, "profiles", "matched", "timing settings: matched (the same detection bound everywhere), tuned, default (as shipped, never ranked)")
+	fs.StringVar(&f.profiles, "profiles", "matched", profilesHelp())
 	fs.StringVar(&f.scenarios, "scenarios", "", "names of built-in scenarios or YAML files, with commas (default: all built-in ones)")
 	fs.IntVar(&f.options.Trials, "trials", 5, "faults of each kind on each backend; 15 for publishing")
 	fs.Uint64Var(&f.options.Seed, "seed", 0, "order of blocks and instants of faults; 0 draws one, which is printed and kept")
@@ -67,6 +67,14 @@ The exit status is 2 if a promise was broken (a lost record, two leaders …), 3
 	fs.BoolVar(&f.options.Strict, "strict", os.Getenv("CI") == "true", "a backend that cannot run is an error, not a column that says so")
 	fs.StringVar(&f.logLevel, "log-level", "warn", "of the harness: debug, info, warn or error")
 	return cmd
+}
+
+func profilesHelp() string {
+	help := "timing settings, with commas:"
+	for _, n := range profile.Names() {
+		help += fmt.Sprintf("\n  %-15s %s", n, n.Title())
+	}
+	return help + "\n"
 }
 
 func (f *benchFlags) run(cmd *cobra.Command) error {

@@ -7,6 +7,9 @@
 //   - Tuned: for each service the fastest settings that are safe on a LAN with SSDs.
 //   - Default: as shipped, each constant with its source. It is never ranked: the defaults answer different questions.
 //
+// A variant is a profile with one thing changed, and is named for it: "tuned+peer" is tuned, with brokers that watch each
+// other. A variant need not exist for every backend (Lookup then wraps ErrAbsent).
+//
 // Why 2.5 s and not a rounder number: etcd's leases last whole seconds and its lessor looks for expired ones every 500 ms
 // (server/lease/lessor.go, runLoop), so its upper bounds are 1.5 s, 2.5 s, 3.5 s, …; the others can be set to the
 // millisecond and so meet it there. Refused: 2.0 s, which etcd cannot have; 1.5 s, where one lost renewal of a one-second
@@ -14,7 +17,9 @@
 package profile
 
 import (
+	"errors"
 	"fmt"
+	"slices"
 	"time"
 )
 
@@ -38,10 +43,46 @@ const (
 	Matched Name = "matched"
 	Tuned   Name = "tuned"
 	Default Name = "default"
+
+	// Variants of Tuned.
+	TunedPeer     Name = "tuned+peer"
+	TunedGuardian Name = "tuned+guardian"
 )
 
-// Names lists every profile.
-func Names() []Name { return []Name{Matched, Tuned, Default} }
+// profiles is every profile and variant, in the order in which they are listed. Settings tells with false that there are
+// none for that backend.
+var profiles = []profileOf{
+	{Matched, fmt.Sprintf("Every backend has the same upper bound of detection, %v ± %.0f %%.", MatchedBound, 100*MatchedTolerance), matched},
+	{Tuned, "For each backend the fastest settings that are safe on a LAN with SSDs.", tuned},
+	{Default, "As shipped. Not ranked: the defaults answer different questions.", shipped},
+	{TunedPeer, "As tuned, and the brokers watch each other's connections and heartbeats and evict a dead one without waiting for its session.", tunedPeer},
+	{TunedGuardian, "As tuned, and beside each broker a guardian process that evicts it as soon as it has died.", tunedGuardian},
+}
+
+type profileOf struct {
+	name     Name
+	title    string
+	settings func(Backend) (Profile, bool)
+}
+
+// Names lists every profile and variant.
+func Names() []Name {
+	var names []Name
+	for _, p := range profiles {
+		names = append(names, p.name)
+	}
+	return names
+}
+
+// Title says in a sentence what a profile is; empty for an unknown one.
+func (n Name) Title() string {
+	for _, p := range profiles {
+		if p.name == n {
+			return p.title
+		}
+	}
+	return ""
+}
 
 // The matched profile's upper detection bound, and how far a backend may be from it.
 const (
@@ -68,6 +109,9 @@ type Profile struct {
 	Etcd      *EtcdSettings
 	ZooKeeper *ZooKeeperSettings
 	Consul    *ConsulSettings
+
+	// Detector is what the brokers add to the service's own detection.
+	Detector DetectorSettings
 
 	// Constants says where each value comes from, for the report.
 	Constants []Constant
@@ -148,15 +192,21 @@ const etcdRevokeInterval = 500 * time.Millisecond
 
 const requestLimit = 300 * time.Millisecond
 
+// ErrAbsent is wrapped when a backend has no settings under a profile that exists. The caller leaves that cell out, and says so.
+var ErrAbsent = errors.New("no such settings")
+
 // Lookup returns a backend's settings under a profile.
 func Lookup(b Backend, n Name) (Profile, error) {
-	table, ok := map[Name]func(Backend) (Profile, bool){Matched: matched, Tuned: tuned, Default: shipped}[n]
-	if !ok {
+	i := slices.Index(Names(), n)
+	if i < 0 {
 		return Profile{}, fmt.Errorf("unknown profile %q: choose from %v", n, Names())
 	}
-	p, ok := table(b)
-	if !ok {
+	if !slices.Contains(Backends(), b) {
 		return Profile{}, fmt.Errorf("unknown backend %q: choose from %v", b, Backends())
+	}
+	p, ok := profiles[i].settings(b)
+	if !ok {
+		return Profile{}, fmt.Errorf("profile %s of %s: %w", n, b, ErrAbsent)
 	}
 	p.Backend, p.Name = b, n
 	if n != Default {

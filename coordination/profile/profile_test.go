@@ -2,6 +2,7 @@ package profile
 
 import (
 	"encoding/json"
+	"errors"
 	"net/url"
 	"slices"
 	"strings"
@@ -55,7 +56,13 @@ func TestDetectionFormulas(t *testing.T) {
 func TestServersGrantTheSession(t *testing.T) {
 	for _, b := range Backends() {
 		for _, n := range Names() {
-			p := lookup(t, b, n)
+			p, err := Lookup(b, n)
+			if errors.Is(err, ErrAbsent) {
+				continue
+			}
+			if err != nil {
+				t.Fatal(err)
+			}
 			if p.Renew <= 0 || p.Renew*2 > p.Session {
 				t.Errorf("%s %s: renewal every %v leaves no second try within a session of %v", b, n, p.Renew, p.Session)
 			}
@@ -219,5 +226,43 @@ func TestCoordinationURL(t *testing.T) {
 	}
 	if _, err := CoordinationURL(lookup(t, Etcd, Matched), nil, "x"); err == nil {
 		t.Error("CoordinationURL without endpoints gave no error")
+	}
+}
+
+// What a detector adds is bounded by its own settings, never by more than the session, and a frozen process has no guardian's help.
+func TestDetectionByFault(t *testing.T) {
+	for _, test := range []struct {
+		backend              Backend
+		name                 Name
+		killed, unresponsive string
+	}{
+		{Etcd, Tuned, "[750ms, 1.5s]", "[750ms, 1.5s]"},
+		{Etcd, TunedPeer, "[0s, 400ms]", "[750ms, 1.3s]"},
+		{ZooKeeper, TunedPeer, "[0s, 400ms]", "[600ms, 1.1s]"},
+		{Consul, TunedPeer, "[0s, 400ms]", "[900ms, 1.3s]"},
+		{Consul, TunedGuardian, "[0s, 300ms]", "[1.750000001s, 2.000000001s]"},
+		{Embedded, TunedGuardian, "[0s, 300ms]", "[750ms, 1.5s]"},
+	} {
+		p := lookup(t, test.backend, test.name)
+		if got := p.DetectionOf(Killed).String(); got != test.killed {
+			t.Errorf("%s %s: killed %s, want %s", test.backend, test.name, got, test.killed)
+		}
+		if got := p.DetectionOf(Unresponsive).String(); got != test.unresponsive {
+			t.Errorf("%s %s: unresponsive %s, want %s", test.backend, test.name, got, test.unresponsive)
+		}
+		if p.Name.Title() == "" {
+			t.Errorf("%s has no title", p.Name)
+		}
+	}
+}
+
+func TestLookupOfAnAbsentVariant(t *testing.T) {
+	profiles = append(profiles, profileOf{"only-etcd", "For this test.", func(b Backend) (Profile, bool) { p, ok := tuned(b); return p, ok && b == Etcd }})
+	defer func() { profiles = profiles[:len(profiles)-1] }()
+	if _, err := Lookup(Etcd, "only-etcd"); err != nil {
+		t.Errorf("Lookup of the one backend = %v", err)
+	}
+	if _, err := Lookup(Consul, "only-etcd"); !errors.Is(err, ErrAbsent) {
+		t.Errorf("Lookup of another backend = %v, want ErrAbsent", err)
 	}
 }
