@@ -23,6 +23,7 @@ import (
 
 	"github.com/regency-project/regency/coordination"
 	"github.com/regency-project/regency/coordination/backend"
+	"github.com/regency-project/regency/coordination/backend/options"
 )
 
 // fake is an agent that answers what the test says.
@@ -265,7 +266,7 @@ func TestTLS(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	cfg := Config{Hosts: []string{server.Listener.Addr().String()}, Prefix: "a", Request: 5 * time.Second, CAFile: ca, TokenFile: token}
+	cfg := Config{Hosts: []string{server.Listener.Addr().String()}, Prefix: "a", Request: 5 * time.Second, TLS: options.TLS{CA: ca}, TokenFile: token}
 	store, err := NewStore(cfg, slog.New(slog.DiscardHandler))
 	if err != nil {
 		t.Fatal(err)

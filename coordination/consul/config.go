@@ -3,29 +3,18 @@ package consul
 import (
 	"context"
 	"crypto/tls"
-	"crypto/x509"
 	"errors"
 	"fmt"
 	"log/slog"
-	"net"
 	"net/url"
-	"os"
 	"regexp"
-	"slices"
-	"strconv"
 	"strings"
 	"time"
 
 	"github.com/regency-project/regency/coordination"
+	"github.com/regency-project/regency/coordination/backend/options"
 	"github.com/regency-project/regency/coordination/chain"
 )
-
-// Secret is a string that no formatting verb and no log handler prints.
-type Secret string
-
-func (Secret) String() string       { return "[redacted]" }
-func (Secret) GoString() string     { return "[redacted]" }
-func (Secret) LogValue() slog.Value { return slog.StringValue("[redacted]") }
 
 // Defaults of Config's zero values.
 const (
@@ -52,12 +41,12 @@ type Config struct {
 	// LockDelay is for how long nobody may take what a lost session held, at most 60 s. Zero: DefaultLockDelay, as good as none: our
 	// writes are fenced. The service's own default, 15 s, must be asked for.
 	LockDelay time.Duration
-	// Token, or the content of TokenFile without its trailing newline, is sent as the ACL token. It needs key:write and session:write on the prefix's
+	// Token, or the content of TokenFile without the white space around it, is sent as the ACL token. It needs key:write and session:write on the prefix's
 	// keys and node, and node:write on the node (see the package comment).
-	Token     Secret
+	Token     options.Secret
 	TokenFile string
-	// CAFile verifies the agents; CertFile and KeyFile identify this client. Any of them turns TLS on.
-	CAFile, CertFile, KeyFile string
+	// TLS turns HTTPS on, towards the agents' ports.https.
+	TLS options.TLS
 }
 
 // Open returns a coordinator on the datacenter. It does not wait for it to answer.
@@ -74,52 +63,16 @@ func Open(ctx context.Context, cfg Config, logger *slog.Logger) (coordination.Co
 
 // ParseURL reads consul://host[:port],…/prefix?session=&renew=&request=&lock-delay=&token_file=&ca=&cert=&key= and validates it.
 func ParseURL(u *url.URL) (Config, error) {
-	var c Config
-	var errs []error
-	if u.Scheme != "consul" {
-		errs = append(errs, fmt.Errorf("scheme %q: want consul", u.Scheme))
+	r := options.Read(u, "consul")
+	c := Config{Hosts: r.Hosts(defaultPort), Prefix: strings.TrimPrefix(r.Path(), "/")}
+	for key, into := range map[string]*time.Duration{"session": &c.Session, "renew": &c.Renew, "request": &c.Request, "lock-delay": &c.LockDelay} {
+		r.Duration(key, into)
 	}
-	if u.User != nil {
-		errs = append(errs, errors.New("credentials before the host are refused (they show up in process lists): use token_file="))
-	}
-	if u.Fragment != "" {
-		errs = append(errs, fmt.Errorf("fragment %q: not used", u.Fragment))
-	}
-	for host := range strings.SplitSeq(u.Host, ",") {
-		if host == "" {
-			continue // Validate tells if none is left
-		}
-		if _, _, err := net.SplitHostPort(host); err != nil {
-			host = net.JoinHostPort(strings.Trim(host, "[]"), defaultPort)
-		}
-		c.Hosts = append(c.Hosts, host)
-	}
-	c.Prefix = strings.TrimRight(strings.TrimPrefix(u.Path, "/"), "/")
-
-	query, err := url.ParseQuery(u.RawQuery)
-	if err != nil {
-		errs = append(errs, errors.New("query: malformed"))
-	}
-	durations := map[string]*time.Duration{"session": &c.Session, "renew": &c.Renew, "request": &c.Request, "lock-delay": &c.LockDelay}
-	texts := map[string]*string{"token_file": &c.TokenFile, "ca": &c.CAFile, "cert": &c.CertFile, "key": &c.KeyFile}
-	for key, values := range query {
-		value := values[len(values)-1]
-		if len(values) > 1 {
-			errs = append(errs, fmt.Errorf("%s: given %d times", key, len(values)))
-		} else if d, ok := durations[key]; ok {
-			if *d, err = time.ParseDuration(value); err != nil || *d <= 0 {
-				errs = append(errs, fmt.Errorf("%s=%s: want a positive duration such as 2s or 1250ms", key, value))
-				*d = 0
-			}
-		} else if t, ok := texts[key]; ok {
-			*t = value
-		} else {
-			errs = append(errs, fmt.Errorf("%s: unknown key (known: ca, cert, key, lock-delay, renew, request, session, token_file)", key))
-		}
-	}
-	slices.SortFunc(errs, func(a, b error) int { return strings.Compare(a.Error(), b.Error()) })
-	if err := errors.Join(append(errs, c.Validate())...); err != nil {
-		return Config{}, fmt.Errorf("consul url: %w", err)
+	r.Text("token_file", &c.TokenFile)
+	r.TLS(&c.TLS)
+	r.Fail(c.Validate())
+	if err := r.Err(); err != nil {
+		return Config{}, err
 	}
 	return c, nil
 }
@@ -128,26 +81,14 @@ var prefixSegment = regexp.MustCompile(`^[A-Za-z0-9_-][A-Za-z0-9._-]*$`)
 
 // Validate names every faulty field.
 func (c Config) Validate() error {
-	var errs []error
-	if len(c.Hosts) == 0 {
-		errs = append(errs, errors.New("hosts: none given, want consul://host:port,…/prefix"))
-	}
-	for _, h := range c.Hosts {
-		host, port, err := net.SplitHostPort(h)
-		n, perr := strconv.Atoi(port)
-		if err != nil || perr != nil || host == "" || n < 1 || n > 65535 {
-			errs = append(errs, fmt.Errorf("hosts: %q is not host:port", h))
-		}
+	errs := []error{
+		options.ValidateHosts("consul", c.Hosts), c.TLS.Validate(),
+		options.ValidateDurations(map[string]time.Duration{"session": c.Session, "renew": c.Renew, "request": c.Request, "lock-delay": c.LockDelay}),
 	}
 	for segment := range strings.SplitSeq(c.Prefix, "/") {
 		if !prefixSegment.MatchString(segment) || len(c.Prefix) > 128 {
 			errs = append(errs, fmt.Errorf("prefix: %q, want a path of letters, digits, dots, dashes and underscores such as cluster-a, up to 128 characters", c.Prefix))
 			break
-		}
-	}
-	for name, d := range map[string]time.Duration{"session": c.Session, "renew": c.Renew, "request": c.Request, "lock-delay": c.LockDelay} {
-		if d < 0 {
-			errs = append(errs, fmt.Errorf("%s: %s is negative", name, d))
 		}
 	}
 	c = c.withDefaults()
@@ -165,9 +106,6 @@ func (c Config) Validate() error {
 	}
 	if c.Token != "" && c.TokenFile != "" {
 		errs = append(errs, errors.New("token_file: given beside token"))
-	}
-	if (c.CertFile == "") != (c.KeyFile == "") {
-		errs = append(errs, errors.New("cert, key: want both or neither"))
 	}
 	return errors.Join(errs...)
 }
@@ -187,35 +125,10 @@ func (c Config) withDefaults() Config {
 
 // load reads the files that the configuration names.
 func (c Config) load() (Config, *tls.Config, error) {
-	if c.TokenFile != "" {
-		b, err := os.ReadFile(c.TokenFile)
-		if err != nil {
-			return c, nil, fmt.Errorf("read token_file: %w", err)
-		}
-		if c.Token = Secret(strings.TrimSpace(string(b))); c.Token == "" {
-			return c, nil, fmt.Errorf("read token_file: %s is empty", c.TokenFile)
-		}
+	var err error
+	if c.Token, err = options.ReadSecret("token_file", c.Token, c.TokenFile); err != nil {
+		return c, nil, err
 	}
-	if c.CAFile == "" && c.CertFile == "" {
-		return c, nil, nil
-	}
-	t := &tls.Config{MinVersion: tls.VersionTLS12}
-	if c.CAFile != "" {
-		pem, err := os.ReadFile(c.CAFile)
-		if err != nil {
-			return c, nil, fmt.Errorf("read ca: %w", err)
-		}
-		t.RootCAs = x509.NewCertPool()
-		if !t.RootCAs.AppendCertsFromPEM(pem) {
-			return c, nil, fmt.Errorf("read ca: %s holds no PEM certificate", c.CAFile)
-		}
-	}
-	if c.CertFile != "" {
-		cert, err := tls.LoadX509KeyPair(c.CertFile, c.KeyFile)
-		if err != nil {
-			return c, nil, fmt.Errorf("read cert and key: %w", err)
-		}
-		t.Certificates = []tls.Certificate{cert}
-	}
-	return c, t, nil
+	t, err := c.TLS.Load()
+	return c, t, err
 }

@@ -11,6 +11,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/regency-project/regency/coordination/backend/options"
 )
 
 func parse(t *testing.T, raw string) (Config, error) {
@@ -33,7 +35,7 @@ func TestParseURL(t *testing.T) {
 	got.Hosts = nil
 	want := Config{
 		Prefix: "regency/cluster-a", Session: 1250 * time.Millisecond, Renew: 500 * time.Millisecond, Request: 200 * time.Millisecond,
-		LockDelay: time.Second, TokenFile: "/t", CAFile: "/a", CertFile: "/b", KeyFile: "/c",
+		LockDelay: time.Second, TokenFile: "/t", TLS: options.TLS{CA: "/a", Cert: "/b", Key: "/c"},
 	}
 	if fmt.Sprintf("%+v", got) != fmt.Sprintf("%+v", want) {
 		t.Errorf("ParseURL() = %+v, want %+v", got, want)
@@ -115,8 +117,8 @@ func TestOpenRefuses(t *testing.T) {
 		"read token_file":          func(c *Config) { c.TokenFile = filepath.Join(dir, "missing") },
 		"empty is empty":           func(c *Config) { c.TokenFile = empty },
 		"token_file: given beside": func(c *Config) { c.TokenFile, c.Token = junk, "x" },
-		"holds no PEM certificate": func(c *Config) { c.CAFile = junk },
-		"read cert and key":        func(c *Config) { c.CertFile, c.KeyFile = junk, junk },
+		"holds no PEM certificate": func(c *Config) { c.TLS.CA = junk },
+		"read cert and key":        func(c *Config) { c.TLS.Cert, c.TLS.Key = junk, junk },
 		"renew: -1ns is negative":  func(c *Config) { c.Renew = -1 },
 	} {
 		cfg := good

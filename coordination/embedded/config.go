@@ -9,6 +9,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/regency-project/regency/coordination/backend/options"
 	"github.com/regency-project/regency/coordination/etcd"
 )
 
@@ -46,11 +47,11 @@ type Config struct {
 
 	// Heartbeat and Election are raft's; the election timeout is at least 5 heartbeats. 0: DefaultHeartbeat and DefaultElection.
 	Heartbeat, Election time.Duration
-	// SessionTimeout is at least 1.5 election timeouts, in whole seconds. This and the following are as in package etcd.
-	SessionTimeout, RenewEvery, RequestTimeout time.Duration
-	Prefix                                     string
+	// Session is at least 1.5 election timeouts, in whole seconds. This and the following are as in package etcd.
+	Session, Renew, Request time.Duration
+	Prefix                  string
 	// TLS secures the links between members, too: each certificate serves as server's and as client's.
-	TLS etcd.TLSFiles
+	TLS options.TLS
 }
 
 func (c Config) withDefaults() Config {
@@ -60,8 +61,8 @@ func (c Config) withDefaults() Config {
 	if c.Election == 0 {
 		c.Election = DefaultElection
 	}
-	if c.SessionTimeout == 0 {
-		c.SessionTimeout = max(etcd.DefaultSessionTimeout, c.minSession())
+	if c.Session == 0 {
+		c.Session = max(etcd.DefaultSession, c.minSession())
 	}
 	return c
 }
@@ -93,19 +94,17 @@ func (c Config) self() (Peer, bool) {
 }
 
 // Client is the configuration of the brokers' side; the broker's own member is asked first.
-func (c Config) Client() (etcd.Config, error) {
-	e := etcd.Config{Prefix: c.Prefix, SessionTimeout: c.SessionTimeout, RenewEvery: c.RenewEvery, RequestTimeout: c.RequestTimeout}
+func (c Config) Client() etcd.Config {
+	e := etcd.Config{Prefix: c.Prefix, Session: c.Session, Renew: c.Renew, Request: c.Request, TLS: c.TLS}
 	self, _ := c.self()
 	for _, m := range c.Members() {
 		if m == self {
-			e.Endpoints = append([]string{m.clientAddress()}, e.Endpoints...)
+			e.Hosts = append([]string{m.clientAddress()}, e.Hosts...)
 		} else {
-			e.Endpoints = append(e.Endpoints, m.clientAddress())
+			e.Hosts = append(e.Hosts, m.clientAddress())
 		}
 	}
-	var err error
-	e.TLS, err = c.TLS.Load()
-	return e, err
+	return e
 }
 
 // Validate names every faulty field.
@@ -136,8 +135,8 @@ func (c Config) Validate() error {
 	if c.Heartbeat < 5*time.Millisecond || c.Election < 5*c.Heartbeat || c.Election > 50*time.Second {
 		errs = append(errs, fmt.Errorf("heartbeat %v, election %v: want a heartbeat of at least 5ms and an election timeout of 5 heartbeats to 50s", c.Heartbeat, c.Election))
 	}
-	if c.SessionTimeout < c.minSession() {
-		errs = append(errs, fmt.Errorf("session: %v is below %v, 1.5 election timeouts in whole seconds", c.SessionTimeout, c.minSession()))
+	if c.Session < c.minSession() {
+		errs = append(errs, fmt.Errorf("session: %v is below %v, 1.5 election timeouts in whole seconds", c.Session, c.minSession()))
 	}
 	if _, member := c.self(); member && c.DataDir == "" {
 		errs = append(errs, fmt.Errorf("data directory: broker %d is a member and needs one", c.ID))
@@ -145,11 +144,7 @@ func (c Config) Validate() error {
 	if c.Listen != "" && net.ParseIP(c.Listen) == nil {
 		errs = append(errs, fmt.Errorf("listen: %q is not an IP address", c.Listen))
 	}
-	client, err := c.Client()
-	if err == nil {
-		err = client.Validate()
-	}
-	return errors.Join(append(errs, err)...)
+	return errors.Join(append(errs, c.Client().Validate())...)
 }
 
 // ParseURL reads
@@ -159,63 +154,31 @@ func (c Config) Validate() error {
 // Only peers is required. A peer's first port is for the other members, the second for clients; without a second it is the next higher one. The
 // URL is the same for all brokers: the caller adds ID and DataDir, then Open validates the whole. Errors name the part of the URL.
 func ParseURL(u *url.URL) (Config, error) {
+	r := options.Read(u, "embedded")
 	c := Config{ID: -1}
-	if u.Scheme != "embedded" {
-		return c, fmt.Errorf("embedded url: scheme %q: want embedded", u.Scheme)
+	if u.Host != "" || u.Opaque != "" || r.Path() != "" {
+		r.Fail(errors.New("only a query is accepted: embedded:?peers=1@host:port,…"))
 	}
-	if u.Host != "" || u.Opaque != "" || strings.Trim(u.Path, "/") != "" || u.User != nil || u.Fragment != "" {
-		return c, errors.New("embedded url: only a query is accepted: embedded:?peers=1@host:port,…")
+	var peers string
+	r.Text("peers", &peers)
+	if peers != "" {
+		var err error
+		c.Peers, err = parsePeers(peers)
+		r.Fail(err)
 	}
-	q, err := url.ParseQuery(u.RawQuery)
-	if err != nil {
-		return c, fmt.Errorf("embedded url: query: %w", err)
+	for key, into := range map[string]*time.Duration{
+		"session": &c.Session, "renew": &c.Renew, "request": &c.Request, "heartbeat": &c.Heartbeat, "election": &c.Election,
+	} {
+		r.Duration(key, into)
 	}
-	var errs []error
-	for key, values := range q {
-		v := values[0]
-		if len(values) > 1 || v == "" {
-			errs = append(errs, fmt.Errorf("query key %q: give one value", key))
-			continue
-		}
-		errs = append(errs, c.set(key, v))
-	}
-	if err := errors.Join(errs...); err != nil {
-		return c, fmt.Errorf("embedded url: %w", err)
-	}
-	if err := c.Validate(); err != nil {
-		return c, fmt.Errorf("embedded url: %w", err)
+	r.Text("prefix", &c.Prefix)
+	r.Text("listen", &c.Listen)
+	r.TLS(&c.TLS)
+	r.Fail(c.Validate())
+	if err := r.Err(); err != nil {
+		return Config{}, err
 	}
 	return c, nil
-}
-
-func (c *Config) set(key, v string) (err error) {
-	switch key {
-	case "peers":
-		c.Peers, err = parsePeers(v)
-	case "session":
-		err = etcd.ParseDuration(key, v, &c.SessionTimeout)
-	case "renew":
-		err = etcd.ParseDuration(key, v, &c.RenewEvery)
-	case "request":
-		err = etcd.ParseDuration(key, v, &c.RequestTimeout)
-	case "heartbeat":
-		err = etcd.ParseDuration(key, v, &c.Heartbeat)
-	case "election":
-		err = etcd.ParseDuration(key, v, &c.Election)
-	case "prefix":
-		c.Prefix = v
-	case "listen":
-		c.Listen = v
-	case "ca":
-		c.TLS.CA = v
-	case "cert":
-		c.TLS.Cert = v
-	case "key":
-		c.TLS.Key = v
-	default:
-		err = fmt.Errorf("query key %q: unknown; known are peers, session, renew, request, heartbeat, election, prefix, listen, ca, cert, key", key)
-	}
-	return err
 }
 
 func parsePeers(list string) ([]Peer, error) {
@@ -224,7 +187,7 @@ func parsePeers(list string) ([]Peer, error) {
 	for s := range strings.SplitSeq(list, ",") {
 		p, err := parsePeer(s)
 		if err != nil {
-			errs = append(errs, fmt.Errorf("query key \"peers\": %q: %w", s, err))
+			errs = append(errs, fmt.Errorf("peers: %q: %w", s, err))
 		}
 		peers = append(peers, p)
 	}

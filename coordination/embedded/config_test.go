@@ -21,7 +21,7 @@ func TestParseURL(t *testing.T) {
 	got, err := ParseURL(mustParse(t, "embedded:?peers=1@a:7,2@[::1]:8:18,0@10.0.0.1:9&session=3s&renew=500ms&heartbeat=20ms&election=200ms&prefix=p&listen=0.0.0.0"))
 	want := Config{
 		ID: -1, Peers: []Peer{{1, "a", 7, 8}, {2, "::1", 8, 18}, {0, "10.0.0.1", 9, 10}},
-		SessionTimeout: 3 * time.Second, RenewEvery: 500 * time.Millisecond, Heartbeat: 20 * time.Millisecond, Election: 200 * time.Millisecond,
+		Session: 3 * time.Second, Renew: 500 * time.Millisecond, Heartbeat: 20 * time.Millisecond, Election: 200 * time.Millisecond,
 		Prefix: "p", Listen: "0.0.0.0",
 	}
 	if err != nil || !reflect.DeepEqual(got, want) {
@@ -45,9 +45,9 @@ func TestParseURLNamesWhatIsWrong(t *testing.T) {
 		"embedded:?peers=1@a:7&heartbeat=50ms&election=60ms": "heartbeat 50ms, election 60ms",
 		"embedded:?peers=1@a:7&session=1s&election=2s":       "session: 1s is below 3s",
 		"embedded:?peers=1@a:7&listen=host":                  `listen: "host" is not an IP address`,
-		"embedded:?peers=1@a:7&peer=1":                       `query key "peer": unknown`,
-		"embedded:?peers=1@a:7&cert=x":                       "cert and key go together",
-		"embedded:?peers=1@a:7&session=":                     `query key "session": give one value`,
+		"embedded:?peers=1@a:7&peer=1":                       "peer: unknown key",
+		"embedded:?peers=1@a:7&cert=x":                       "cert, key: want both",
+		"embedded:?peers=1@a:7&session=":                     "session: has no value",
 	} {
 		if _, err := ParseURL(mustParse(t, in)); err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("ParseURL(%s) = %v, want an error with %q", in, err, want)

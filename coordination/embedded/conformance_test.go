@@ -174,11 +174,7 @@ func openStore(_ context.Context, rawURL string, _ *slog.Logger) (backend.Store,
 	if err != nil {
 		return nil, err
 	}
-	client, err := cfg.Client()
-	if err != nil {
-		return nil, err
-	}
-	return etcd.NewNamedStore("embedded", client)
+	return etcd.NewNamedStore("embedded", cfg.Client())
 }
 
 // endpoints are where the members serve clients.

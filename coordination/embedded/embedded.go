@@ -42,11 +42,9 @@ func Open(ctx context.Context, cfg Config, logger *slog.Logger) (coordination.Co
 	if err := cfg.Validate(); err != nil {
 		return nil, fmt.Errorf("embedded coordination: %w", err)
 	}
-	client, err := cfg.Client()
-	if err != nil {
-		return nil, fmt.Errorf("embedded coordination: %w", err)
-	}
+	client := cfg.Client()
 	var m *member
+	var err error
 	if _, is := cfg.self(); is {
 		if m, err = startMember(ctx, cfg, logger); err != nil {
 			return nil, fmt.Errorf("embedded coordination: member %d: %w", cfg.ID, err)
@@ -62,7 +60,7 @@ func Open(ctx context.Context, cfg Config, logger *slog.Logger) (coordination.Co
 	if err := m.promote(ctx); err != nil {
 		return nil, errors.Join(fmt.Errorf("embedded coordination: member %d: %w", cfg.ID, err), store.Close(), m.close())
 	}
-	return &coordinator{Coordinator: chain.New(store, chain.Options{Logger: logger, RenewEvery: cfg.RenewEvery}), member: m}, nil
+	return &coordinator{Coordinator: chain.New(store, chain.Options{Logger: logger, RenewEvery: cfg.Renew}), member: m}, nil
 }
 
 // Close ends the client, then the member.

@@ -22,8 +22,8 @@ import (
 	"time"
 
 	"github.com/regency-project/regency/coordination"
+	"github.com/regency-project/regency/coordination/backend/options"
 	"github.com/regency-project/regency/coordination/embedded"
-	"github.com/regency-project/regency/coordination/etcd"
 	"github.com/regency-project/regency/coordination/process"
 )
 
@@ -45,7 +45,7 @@ func configs(t *testing.T, n int) []embedded.Config {
 	}
 	all := make([]embedded.Config, n)
 	for i := range all {
-		all[i] = embedded.Config{ID: int32(i + 1), DataDir: t.TempDir(), Peers: peers, Heartbeat: 20 * time.Millisecond, Election: 200 * time.Millisecond, SessionTimeout: time.Second}
+		all[i] = embedded.Config{ID: int32(i + 1), DataDir: t.TempDir(), Peers: peers, Heartbeat: 20 * time.Millisecond, Election: 200 * time.Millisecond, Session: time.Second}
 	}
 	return all
 }
@@ -229,7 +229,7 @@ func TestTLS(t *testing.T) {
 	defer co.Close()
 	bootstrap(ctx, t, co)
 
-	client.TLS = etcd.TLSFiles{CA: files.CA}
+	client.TLS = options.TLS{CA: files.CA}
 	short, cancel := context.WithTimeout(ctx, 2*time.Second)
 	defer cancel()
 	if _, err := embedded.Open(short, client, nil); err == nil {
@@ -238,7 +238,7 @@ func TestTLS(t *testing.T) {
 }
 
 // selfSigned is one certificate that is its own authority.
-func selfSigned(t *testing.T) etcd.TLSFiles {
+func selfSigned(t *testing.T) options.TLS {
 	t.Helper()
 	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	if err != nil {
@@ -258,7 +258,7 @@ func selfSigned(t *testing.T) etcd.TLSFiles {
 		t.Fatal(err)
 	}
 	dir := t.TempDir()
-	files := etcd.TLSFiles{CA: filepath.Join(dir, "cert.pem"), Cert: filepath.Join(dir, "cert.pem"), Key: filepath.Join(dir, "key.pem")}
+	files := options.TLS{CA: filepath.Join(dir, "cert.pem"), Cert: filepath.Join(dir, "cert.pem"), Key: filepath.Join(dir, "key.pem")}
 	for path, block := range map[string]*pem.Block{files.Cert: {Type: "CERTIFICATE", Bytes: cert}, files.Key: {Type: "PRIVATE KEY", Bytes: private}} {
 		if err := os.WriteFile(path, pem.EncodeToMemory(block), 0o600); err != nil {
 			t.Fatal(err)

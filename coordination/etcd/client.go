@@ -2,6 +2,7 @@ package etcd
 
 import (
 	"context"
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"slices"
@@ -33,20 +34,20 @@ type members struct {
 	closed    atomic.Bool
 }
 
-func dialMembers(c Config) (*members, error) {
-	ms := &members{timeout: c.RequestTimeout}
+func dialMembers(c Config, t *tls.Config) (*members, error) {
+	ms := &members{timeout: c.Request}
 	opts := []grpc.DialOption{grpc.WithConnectParams(grpc.ConnectParams{
 		// The library's defaults, 1 s growing to 120 s and 20 s per try, would keep a client away long after its member is back.
 		Backoff:           backoff.Config{BaseDelay: 50 * time.Millisecond, Multiplier: 1.6, Jitter: 0.2, MaxDelay: time.Second},
 		MinConnectTimeout: time.Second,
 	})}
-	if c.Username != "" {
-		ms.tokens = &tokens{user: c.Username, password: c.Password}
+	if c.User != "" {
+		ms.tokens = &tokens{user: c.User, password: string(c.Password)}
 		opts = append(opts, grpc.WithPerRPCCredentials(ms.tokens))
 	}
-	for _, e := range c.Endpoints {
+	for _, e := range c.Hosts {
 		client, err := clientv3.New(clientv3.Config{
-			Endpoints: []string{e}, TLS: c.TLS, DialOptions: opts, Logger: zap.NewNop(),
+			Endpoints: []string{e}, TLS: t, DialOptions: opts, Logger: zap.NewNop(),
 			// One try: the library would repeat a transaction whose try ended by the server's deadline.
 			MaxUnaryRetries: 1,
 		})

@@ -49,7 +49,7 @@ func (s *Store) OpenSession(ctx context.Context) (backend.Session, error) {
 
 // grant makes a lease and its session key. A lease whose answer or key was lost ends by itself.
 func (s *Store) grant(ctx context.Context) (*session, error) {
-	ttl := int64((s.cfg.SessionTimeout + time.Second - 1) / time.Second)
+	ttl := int64((s.cfg.Session + time.Second - 1) / time.Second)
 	ses := &session{store: s, expired: make(chan struct{})}
 	err := s.ms.each(ctx, func(ctx context.Context, m *member) error {
 		resp, err := m.client.Grant(ctx, ttl)

@@ -59,8 +59,11 @@ func NewNamedStore(name string, cfg Config) (*Store, error) {
 	if err := cfg.Validate(); err != nil {
 		return nil, fmt.Errorf("%s configuration: %w", name, err)
 	}
-	cfg = cfg.withDefaults()
-	ms, err := dialMembers(cfg)
+	cfg, t, err := cfg.withDefaults().load()
+	if err != nil {
+		return nil, fmt.Errorf("%s configuration: %w", name, err)
+	}
+	ms, err := dialMembers(cfg, t)
 	if err != nil {
 		return nil, err
 	}
@@ -79,7 +82,7 @@ func Open(_ context.Context, cfg Config, logger *slog.Logger) (coordination.Coor
 	if err != nil {
 		return nil, err
 	}
-	return chain.New(store, chain.Options{Logger: logger, RenewEvery: cfg.RenewEvery}), nil
+	return chain.New(store, chain.Options{Logger: logger, RenewEvery: cfg.Renew}), nil
 }
 
 // Capabilities implements backend.Store.

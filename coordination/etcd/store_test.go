@@ -13,6 +13,7 @@ import (
 
 	"github.com/regency-project/regency/coordination"
 	"github.com/regency-project/regency/coordination/backend"
+	"github.com/regency-project/regency/coordination/backend/options"
 	"github.com/regency-project/regency/coordination/ensemble/ensembletest"
 	"github.com/regency-project/regency/coordination/etcd"
 	"github.com/regency-project/regency/coordination/profile"
@@ -30,7 +31,7 @@ func TestStore(t *testing.T) {
 	defer raw.Close()
 	newStore := func(t *testing.T, change func(*etcd.Config)) (*etcd.Store, backend.Session) {
 		t.Helper()
-		cfg := etcd.Config{Endpoints: e.Endpoints(), Prefix: strings.ToLower(strings.ReplaceAll(t.Name(), "/", "-")), SessionTimeout: time.Second}
+		cfg := etcd.Config{Hosts: e.Endpoints(), Prefix: strings.ToLower(strings.ReplaceAll(t.Name(), "/", "-")), Session: time.Second}
 		if change != nil {
 			change(&cfg)
 		}
@@ -170,7 +171,7 @@ func TestStore(t *testing.T) {
 			}
 		}
 		as := func(password string) func(*etcd.Config) {
-			return func(c *etcd.Config) { c.Username, c.Password = "broker", password }
+			return func(c *etcd.Config) { c.User, c.Password = "broker", options.Secret(password) }
 		}
 		s, ses := newStore(t, as("brokerpw"))
 		set(t, ses, "records/a")
@@ -186,7 +187,7 @@ func TestStore(t *testing.T) {
 		}
 		stop()
 
-		cfg := etcd.Config{Endpoints: e.Endpoints(), Prefix: "teststore-users"}
+		cfg := etcd.Config{Hosts: e.Endpoints(), Prefix: "teststore-users"}
 		as("wrong-secret")(&cfg)
 		wrong, err := etcd.NewStore(cfg)
 		if err != nil {
@@ -208,7 +209,7 @@ func second[T any](_ T, err error) error { return err }
 
 // TestUnreachable: with nobody listening every call ends with its context, and says where it tried.
 func TestUnreachable(t *testing.T) {
-	s, err := etcd.NewStore(etcd.Config{Endpoints: []string{"127.0.0.1:1"}})
+	s, err := etcd.NewStore(etcd.Config{Hosts: []string{"127.0.0.1:1"}})
 	if err != nil {
 		t.Fatal(err)
 	}

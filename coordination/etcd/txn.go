@@ -35,7 +35,7 @@ func (ses *session) Txn(ctx context.Context, guards []backend.Guard, ops []backe
 			return nil, err
 		}
 	}
-	tctx, cancel := context.WithTimeout(clientv3.WithRequireLeader(ctx), s.cfg.RequestTimeout)
+	tctx, cancel := context.WithTimeout(clientv3.WithRequireLeader(ctx), s.cfg.Request)
 	defer cancel()
 	resp, err := m.client.Txn(tctx).If(compares...).Then(writes...).Else(reads...).Commit()
 	if err != nil {

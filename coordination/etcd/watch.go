@@ -73,7 +73,7 @@ func (s *Store) WatchDir(ctx context.Context, dir string, fn func([]backend.Entr
 
 // silence is how long a stream may say nothing although it is asked all the time. A member that is stopped must not keep its watchers from the news for
 // longer than a leader's death costs anyway.
-func (s *Store) silence() time.Duration { return max(3*s.cfg.RequestTimeout, 600*time.Millisecond) }
+func (s *Store) silence() time.Duration { return max(3*s.cfg.Request, 600*time.Millisecond) }
 
 // follow calls fn with the events of each message, and with none when the member proved that there was nothing new. It returns only errors.
 func (s *Store) follow(ctx context.Context, req *pb.WatchCreateRequest, fn func([]*mvccpb.Event)) error {
@@ -108,7 +108,7 @@ func (s *Store) stream(ctx context.Context, cancel context.CancelCauseFunc, m *m
 		return err
 	}
 	var g errgroup.Group
-	g.Go(func() error { return ask(ctx, w, s.cfg.RequestTimeout) })
+	g.Go(func() error { return ask(ctx, w, s.cfg.Request) })
 	err = s.receive(w, watchdog, fn)
 	cancel(err)
 	return errors.Join(err, g.Wait())

@@ -3,28 +3,17 @@ package zookeeper
 import (
 	"context"
 	"crypto/tls"
-	"crypto/x509"
 	"errors"
 	"fmt"
 	"log/slog"
-	"net"
 	"net/url"
-	"os"
-	"slices"
-	"strconv"
 	"strings"
 	"time"
 
 	"github.com/regency-project/regency/coordination"
+	"github.com/regency-project/regency/coordination/backend/options"
 	"github.com/regency-project/regency/coordination/chain"
 )
-
-// Secret is a string that no formatting verb and no log handler prints.
-type Secret string
-
-func (Secret) String() string       { return "[redacted]" }
-func (Secret) GoString() string     { return "[redacted]" }
-func (Secret) LogValue() slog.Value { return slog.StringValue("[redacted]") }
 
 // DefaultSession is asked for when Config.Session is zero: three ticks of the shipped server configuration (tickTime 2000), which grants
 // nothing below two.
@@ -48,13 +37,13 @@ type Config struct {
 	// Tick is the servers' tickTime, on which the proof of a session's life depends. Zero: half the granted timeout is assumed, the most that
 	// a server with default limits can have. It must be set where minSessionTimeout was lowered below two ticks.
 	Tick time.Duration
-	// User and Password (or PasswordFile, whose trailing newline is dropped) are for the digest scheme; nodes are then readable and writable by this
+	// User and Password (or PasswordFile, without the white space around it) are for the digest scheme; nodes are then readable and writable by this
 	// user only. Empty: nodes are open to all.
 	User         string
-	Password     Secret
+	Password     options.Secret
 	PasswordFile string
-	// CAFile verifies the servers; CertFile and KeyFile identify this client. Any of them turns TLS on.
-	CAFile, CertFile, KeyFile string
+	// TLS turns TLS on, towards the servers' secureClientPort.
+	TLS options.TLS
 }
 
 // Open returns a coordinator on the ensemble. It does not wait for the ensemble to answer.
@@ -71,74 +60,27 @@ func Open(ctx context.Context, cfg Config, logger *slog.Logger) (coordination.Co
 
 // ParseURL reads zookeeper://host[:port],…/prefix?session=&renew=&request=&tick=&user=&password_file=&ca=&cert=&key= and validates it.
 func ParseURL(u *url.URL) (Config, error) {
-	var c Config
-	var errs []error
-	if u.Scheme != "zookeeper" {
-		errs = append(errs, fmt.Errorf("scheme %q: want zookeeper", u.Scheme))
+	r := options.Read(u, "zookeeper")
+	c := Config{Hosts: r.Hosts(defaultPort), Prefix: r.Path()}
+	for key, into := range map[string]*time.Duration{"session": &c.Session, "renew": &c.Renew, "request": &c.Request, "tick": &c.Tick} {
+		r.Duration(key, into)
 	}
-	if u.User != nil {
-		errs = append(errs, errors.New("credentials before the host are refused (they show up in process lists): use user= and password_file="))
-	}
-	if u.Fragment != "" {
-		errs = append(errs, fmt.Errorf("fragment %q: not used", u.Fragment))
-	}
-	for host := range strings.SplitSeq(u.Host, ",") {
-		if host == "" {
-			continue // Validate tells if none is left
-		}
-		if _, _, err := net.SplitHostPort(host); err != nil {
-			host = net.JoinHostPort(strings.Trim(host, "[]"), defaultPort)
-		}
-		c.Hosts = append(c.Hosts, host)
-	}
-	c.Prefix = strings.TrimRight(u.Path, "/")
-
-	query, err := url.ParseQuery(u.RawQuery)
-	if err != nil {
-		errs = append(errs, errors.New("query: malformed"))
-	}
-	durations := map[string]*time.Duration{"session": &c.Session, "renew": &c.Renew, "request": &c.Request, "tick": &c.Tick}
-	texts := map[string]*string{"user": &c.User, "password_file": &c.PasswordFile, "ca": &c.CAFile, "cert": &c.CertFile, "key": &c.KeyFile}
-	for key, values := range query {
-		value := values[len(values)-1]
-		if len(values) > 1 {
-			errs = append(errs, fmt.Errorf("%s: given %d times", key, len(values)))
-		} else if d, ok := durations[key]; ok {
-			if *d, err = time.ParseDuration(value); err != nil || *d <= 0 {
-				errs = append(errs, fmt.Errorf("%s=%s: want a positive duration such as 2s or 1250ms", key, value))
-				*d = 0
-			}
-		} else if t, ok := texts[key]; ok {
-			*t = value
-		} else {
-			errs = append(errs, fmt.Errorf("%s: unknown key (known: ca, cert, key, password_file, renew, request, session, tick, user)", key))
-		}
-	}
-	slices.SortFunc(errs, func(a, b error) int { return strings.Compare(a.Error(), b.Error()) })
-	if err := errors.Join(append(errs, c.Validate())...); err != nil {
-		return Config{}, fmt.Errorf("zookeeper url: %w", err)
+	r.Text("user", &c.User)
+	r.Text("password_file", &c.PasswordFile)
+	r.TLS(&c.TLS)
+	r.Fail(c.Validate())
+	if err := r.Err(); err != nil {
+		return Config{}, err
 	}
 	return c, nil
 }
 
 // Validate names every faulty field.
 func (c Config) Validate() error {
-	var errs []error
-	if len(c.Hosts) == 0 {
-		errs = append(errs, errors.New("hosts: none given, want zookeeper://host:port,…/prefix"))
-	}
-	for _, h := range c.Hosts {
-		host, port, err := net.SplitHostPort(h)
-		n, perr := strconv.Atoi(port)
-		if err != nil || perr != nil || host == "" || n < 1 || n > 65535 {
-			errs = append(errs, fmt.Errorf("hosts: %q is not host:port", h))
-		}
-	}
-	errs = append(errs, validatePrefix(c.Prefix))
-	for name, d := range map[string]time.Duration{"session": c.Session, "renew": c.Renew, "request": c.Request, "tick": c.Tick} {
-		if d < 0 {
-			errs = append(errs, fmt.Errorf("%s: %s is negative", name, d))
-		}
+	errs := []error{
+		options.ValidateHosts("zookeeper", c.Hosts), validatePrefix(c.Prefix),
+		options.ValidateDurations(map[string]time.Duration{"session": c.Session, "renew": c.Renew, "request": c.Request, "tick": c.Tick}),
+		options.ValidateUser(c.User, c.Password, c.PasswordFile), c.TLS.Validate(),
 	}
 	c = c.withDefaults()
 	if c.Session < 50*time.Millisecond || c.Session > time.Hour {
@@ -150,17 +92,8 @@ func (c Config) Validate() error {
 	if c.Request >= c.Session {
 		errs = append(errs, fmt.Errorf("request: %s is not below session %s", c.Request, c.Session))
 	}
-	if c.User == "" && (c.Password != "" || c.PasswordFile != "") {
-		errs = append(errs, errors.New("user: missing, but a password is given"))
-	}
-	if c.User != "" && (c.Password == "") == (c.PasswordFile == "") {
-		errs = append(errs, errors.New("password_file: want exactly one of password and password_file with user"))
-	}
 	if strings.Contains(c.User, ":") {
 		errs = append(errs, errors.New("user: contains a colon"))
-	}
-	if (c.CertFile == "") != (c.KeyFile == "") {
-		errs = append(errs, errors.New("cert, key: want both or neither"))
 	}
 	return errors.Join(errs...)
 }
@@ -192,33 +125,10 @@ func (c Config) withDefaults() Config {
 
 // load reads the files that the configuration names.
 func (c Config) load() (Config, *tls.Config, error) {
-	if c.PasswordFile != "" {
-		b, err := os.ReadFile(c.PasswordFile)
-		if err != nil {
-			return c, nil, fmt.Errorf("read password_file: %w", err)
-		}
-		c.Password = Secret(strings.TrimRight(string(b), "\r\n"))
+	var err error
+	if c.Password, err = options.ReadSecret("password_file", c.Password, c.PasswordFile); err != nil {
+		return c, nil, err
 	}
-	if c.CAFile == "" && c.CertFile == "" {
-		return c, nil, nil
-	}
-	t := &tls.Config{MinVersion: tls.VersionTLS12}
-	if c.CAFile != "" {
-		pem, err := os.ReadFile(c.CAFile)
-		if err != nil {
-			return c, nil, fmt.Errorf("read ca: %w", err)
-		}
-		t.RootCAs = x509.NewCertPool()
-		if !t.RootCAs.AppendCertsFromPEM(pem) {
-			return c, nil, fmt.Errorf("read ca: %s holds no PEM certificate", c.CAFile)
-		}
-	}
-	if c.CertFile != "" {
-		cert, err := tls.LoadX509KeyPair(c.CertFile, c.KeyFile)
-		if err != nil {
-			return c, nil, fmt.Errorf("read cert and key: %w", err)
-		}
-		t.Certificates = []tls.Certificate{cert}
-	}
-	return c, t, nil
+	t, err := c.TLS.Load()
+	return c, t, err
 }

@@ -11,6 +11,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/regency-project/regency/coordination/backend/options"
 )
 
 func parse(t *testing.T, raw string) (Config, error) {
@@ -33,7 +35,7 @@ func TestParseURL(t *testing.T) {
 	got.Hosts = nil
 	want := Config{
 		Prefix: "/regency/cluster-a", Session: 2 * time.Second, Renew: 500 * time.Millisecond, Request: 300 * time.Millisecond,
-		Tick: 200 * time.Millisecond, User: "u", PasswordFile: "/p", CAFile: "/a", CertFile: "/b", KeyFile: "/c",
+		Tick: 200 * time.Millisecond, User: "u", PasswordFile: "/p", TLS: options.TLS{CA: "/a", Cert: "/b", Key: "/c"},
 	}
 	if fmt.Sprintf("%+v", got) != fmt.Sprintf("%+v", want) {
 		t.Errorf("ParseURL() = %+v, want %+v", got, want)
@@ -114,8 +116,8 @@ func TestNewStoreRefuses(t *testing.T) {
 	for want, change := range map[string]func(*Config){
 		"hosts: none given":        func(c *Config) { c.Hosts = nil },
 		"read password_file":       func(c *Config) { c.User, c.PasswordFile = "u", filepath.Join(dir, "missing") },
-		"holds no PEM certificate": func(c *Config) { c.CAFile = junk },
-		"read cert and key":        func(c *Config) { c.CertFile, c.KeyFile = junk, junk },
+		"holds no PEM certificate": func(c *Config) { c.TLS.CA = junk },
+		"read cert and key":        func(c *Config) { c.TLS.Cert, c.TLS.Key = junk, junk },
 		"tick: -1ns is negative":   func(c *Config) { c.Tick = -1 },
 	} {
 		cfg := good

@@ -16,6 +16,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/regency-project/regency/coordination/backend/options"
+
 	"github.com/go-zookeeper/zk"
 )
 
@@ -199,7 +201,7 @@ func TestTLS(t *testing.T) {
 	if err := os.WriteFile(ca, block, 0o600); err != nil {
 		t.Fatal(err)
 	}
-	_, trusting, err := Config{CAFile: ca}.load()
+	_, trusting, err := Config{TLS: options.TLS{CA: ca}}.load()
 	if err != nil {
 		t.Fatal(err)
 	}
