@@ -114,3 +114,16 @@ type Session interface {
 	// Close ends the session at the service at once: its ephemeral keys are gone when it returns nil. It also releases the client's resources, even on error.
 	Close(ctx context.Context) error
 }
+
+// Decorator puts something around a store: measurement, faults.
+type Decorator func(Store) Store
+
+// Decorate applies the decorators in order, so that the last is the outermost. Nil ones are skipped.
+func Decorate(s Store, decorators ...Decorator) Store {
+	for _, d := range decorators {
+		if d != nil {
+			s = d(s)
+		}
+	}
+	return s
+}
