@@ -15,6 +15,7 @@ import (
 	"time"
 
 	"github.com/regency-project/regency/coordination"
+	"github.com/regency-project/regency/coordination/backend"
 	"github.com/regency-project/regency/coordination/chain"
 	"github.com/regency-project/regency/coordination/etcd"
 )
@@ -34,7 +35,7 @@ type coordinator struct {
 }
 
 // Open starts this process's member, if it is to run one, and waits until the ensemble has a quorum or ctx ends.
-func Open(ctx context.Context, cfg Config, logger *slog.Logger) (coordination.Coordinator, error) {
+func Open(ctx context.Context, cfg Config, logger *slog.Logger, decorators ...backend.Decorator) (coordination.Coordinator, error) {
 	if logger == nil {
 		logger = slog.New(slog.DiscardHandler)
 	}
@@ -57,10 +58,13 @@ func Open(ctx context.Context, cfg Config, logger *slog.Logger) (coordination.Co
 	if err := awaitQuorum(ctx, cfg, store, logger); err != nil {
 		return nil, errors.Join(fmt.Errorf("embedded coordination: %w", err), store.Close(), m.close())
 	}
+	if err := cfg.checkEnsemble(ctx); err != nil {
+		return nil, errors.Join(fmt.Errorf("embedded coordination: %w", err), store.Close(), m.close())
+	}
 	if err := m.promote(ctx); err != nil {
 		return nil, errors.Join(fmt.Errorf("embedded coordination: member %d: %w", cfg.ID, err), store.Close(), m.close())
 	}
-	return &coordinator{Coordinator: chain.New(store, chain.Options{Logger: logger, RenewEvery: cfg.Renew}), member: m}, nil
+	return &coordinator{Coordinator: chain.New(backend.Decorate(store, decorators...), chain.Options{Logger: logger, RenewEvery: cfg.Renew}), member: m}, nil
 }
 
 // Close ends the client, then the member.

@@ -50,6 +50,9 @@ func (c Config) others() []Peer {
 // join says how the member starts: with its data as before, as one of the founders, or, when it has no data although the others
 // know that it once served, as a new learner in its own place.
 func (c Config) join(ctx context.Context, logger *slog.Logger) (state, initial string, err error) {
+	if err := c.checkFounders(); err != nil {
+		return "", "", err
+	}
 	if logs, _ := filepath.Glob(filepath.Join(c.dir(), "member", "wal", "*.wal")); len(logs) > 0 {
 		return embed.ClusterStateFlagNew, c.initialCluster(nil), nil
 	}
@@ -67,6 +70,9 @@ func (c Config) join(ctx context.Context, logger *slog.Logger) (state, initial s
 		return "", "", err
 	}
 	self, _ := c.self()
+	if known, err = c.checkJoin(ctx, known); err != nil {
+		return "", "", err
+	}
 	i := slices.IndexFunc(known, func(m memberInfo) bool { return slices.Contains(m.PeerURLs, c.peerURL(self)) })
 	switch {
 	case len(known) == 0, i >= 0 && known[i].Name != "" && len(known[i].ClientURLs) == 0 && !c.Joined:

@@ -49,6 +49,9 @@ func startMember(ctx context.Context, cfg Config, logger *slog.Logger) (*member,
 	if err != nil {
 		return nil, err
 	}
+	if err := cfg.writeFounders(); err != nil {
+		return nil, err
+	}
 	m := &member{cfg: cfg, log: logger, done: make(chan struct{})}
 	for {
 		m.server, err = embed.StartEtcd(m.config(state, initial))

@@ -10,6 +10,7 @@ import (
 	"crypto/x509/pkix"
 	"encoding/pem"
 	"errors"
+	"fmt"
 	"log/slog"
 	"math/big"
 	"net"
@@ -164,6 +165,43 @@ func TestJoinedMemberWithoutItsLogFoundsNothing(t *testing.T) {
 		if logs, _ := filepath.Glob(filepath.Join(cfg.DataDir, "coordination", "member", "wal", "*")); len(logs) > 0 {
 			t.Errorf("%d members: a log was made: %v", n, logs)
 		}
+	}
+}
+
+// TestGrowthIsRefused: the members are fixed when the ensemble is founded. A longer list is refused by the founders, by the new, and by those that
+// run no member, and the ensemble goes on as it was.
+func TestGrowthIsRefused(t *testing.T) {
+	ctx := testContext(t)
+	all := configs(t, 3)
+	one := all[0]
+	one.Peers = one.Peers[:1]
+	co := mustOpen(ctx, t, one)
+	_, before := bootstrap(ctx, t, co)
+	refused := func(who string, cfg embedded.Config) {
+		t.Helper()
+		co, err := embedded.Open(ctx, cfg, nil)
+		if err == nil {
+			_ = co.Close()
+		}
+		for _, want := range []string{"founded with", fmt.Sprintf("127.0.0.1:%d", all[0].Peers[0].PeerPort), fmt.Sprintf("127.0.0.1:%d", all[2].Peers[2].PeerPort), "cannot be changed"} {
+			if err == nil || !strings.Contains(err.Error(), want) {
+				t.Errorf("Open() of %s with a longer list = %v, want it to say %q", who, err, want)
+			}
+		}
+	}
+	refused("a new member", all[1])
+	client := all[0]
+	client.ID, client.DataDir = 9, ""
+	refused("a broker without a member", client)
+	if err := co.Close(); err != nil {
+		t.Fatal(err)
+	}
+	refused("the founder", all[0])
+
+	co = mustOpen(ctx, t, one)
+	defer co.Close()
+	if after, err := co.Status(ctx); err != nil || after.Lineage != before.Lineage {
+		t.Errorf("Status() after the refusals = %+v, %v, want lineage %s", after, err, before.Lineage)
 	}
 }
 
