@@ -65,7 +65,10 @@ type Session interface {
 	// A lost answer is resolved inside. Losing the registration (expired, evicted, replaced) ends the session as Lost.
 	Register(ctx context.Context, r Registration) (Registered, error)
 
-	// Evict deletes the registration of another broker if it still is the given revision; ErrConflict otherwise.
+	// Evict revokes another broker's identity, if its registration still is the given revision; ErrConflict otherwise. One transaction deletes the
+	// registration and, where that incarnation holds it, the controllership: the others' campaigns then go on exactly as after its session's expiry,
+	// with the next epoch, and whatever it still sends as the controller is fenced as soon as one of them has claimed. Its session hears of it as Lost.
+	// Any session may evict, registered or not, for whatever reason it has: an eviction of a living broker costs a failover, never safety.
 	Evict(ctx context.Context, r Registered) error
 
 	// Campaign waits until this session leads, and returns the leadership; it needs Register first. It ends early with ctx's error or,

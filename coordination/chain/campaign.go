@@ -172,13 +172,21 @@ func (s *session) claim(ctx context.Context, request uuid.UUID, accept func(head
 		return nil, fmt.Errorf("%w: the session is not valid", coordination.ErrUnavailable)
 	}
 	versions, err := s.s.Txn(ctx,
-		[]backend.Guard{{Key: chainKey, Version: version}, {Key: controllerKey, Version: holder.Version}},
+		[]backend.Guard{
+			{Key: chainKey, Version: version}, {Key: controllerKey, Version: holder.Version},
+			// A claim that was under way when its sender was evicted must not make one that nobody could evict any more.
+			{Key: brokerKey(reg.ID), Version: reg.Revision},
+		},
 		[]backend.Op{
 			{Kind: backend.Set, Key: chainKey, Value: next.encode()},
 			{Kind: backend.Set, Key: slotKey(next.seq), Value: next.encode()},
 			own,
 		})
 	if errors.Is(err, coordination.ErrConflict) {
+		var conflict *coordination.ConflictError
+		if errors.As(err, &conflict) && (conflict.Key == brokerKey(reg.ID) || conflict.Guard < 0) {
+			s.registrationGone(ctx, *reg) // ends the session, if so
+		}
 		err = fmt.Errorf("%w: %w", errRaced, err)
 	}
 	if err != nil {

@@ -100,12 +100,46 @@ func (s *session) registrationGone(ctx context.Context, reg coordination.Registe
 
 // Evict implements coordination.Session.
 func (s *session) Evict(ctx context.Context, r coordination.Registered) error {
-	key := brokerKey(r.ID)
-	_, err := s.s.Txn(ctx, []backend.Guard{{Key: key, Version: r.Revision}}, []backend.Op{{Kind: backend.Delete, Key: key}})
-	if err != nil {
+	for {
+		err := s.evictOnce(ctx, r)
+		if err == nil {
+			return nil
+		}
+		var conflict *coordination.ConflictError
+		if errors.As(err, &conflict) && conflict.Key == controllerKey && ctx.Err() == nil {
+			continue // a claim or a resignation came between the read and the transaction; each such race is another's success
+		}
 		return fmt.Errorf("evict broker %d: %w", r.ID, err)
 	}
-	return nil
+}
+
+// evictOnce is guarded on the controller key as well. Without that: we read that another leads; the victim claims, its last act; we delete its registration
+// alone; and its controller key stays until its session expires.
+func (s *session) evictOnce(ctx context.Context, r coordination.Registered) error {
+	holder, err := s.c.store.Get(ctx, controllerKey)
+	if err != nil {
+		return err
+	}
+	key := brokerKey(r.ID)
+	guards := []backend.Guard{{Key: key, Version: r.Revision}, {Key: controllerKey, Version: holder.Version}}
+	ops := []backend.Op{{Kind: backend.Delete, Key: key}}
+	if holder.Version != 0 && string(holder.Value) == r.Incarnation {
+		ops = append(ops, backend.Op{Kind: backend.Delete, Key: controllerKey})
+	}
+	_, err = s.s.Txn(ctx, guards, ops)
+	var conflict *coordination.ConflictError
+	if errors.As(err, &conflict) && conflict.Guard != 0 {
+		// The service names one guard that failed, perhaps not the first: if the registration is gone as well, that is what the caller must hear.
+		e, rerr := s.c.store.Get(ctx, key)
+		switch {
+		case rerr != nil:
+			return rerr
+		case e.Version != r.Revision:
+			return &coordination.ConflictError{Guard: 0, Key: key}
+		}
+		return &coordination.ConflictError{Guard: 1, Key: controllerKey}
+	}
+	return err
 }
 
 // WatchRegistrations implements coordination.Coordinator.

@@ -230,12 +230,14 @@ func (e *env) evictNothing(s coordination.Session, r coordination.Registered) er
 	return e.insist(func(ctx context.Context) error { return s.Evict(ctx, r) })
 }
 
+// testEvict: an eviction takes exactly the incarnation that is meant, its controllership with it, and nobody else's.
 func testEvict(e *env) {
 	_, victim := e.process()
 	co, s := e.process()
 	seen := e.registrations(co)
 	r := e.register(victim, 1)
 	seen.waitPresent(1)
+	term := e.campaign(victim)
 	stale := r
 	stale.Revision--
 	if err := e.evictNothing(s, stale); !errors.Is(err, coordination.ErrConflict) {
@@ -259,6 +261,39 @@ func testEvict(e *env) {
 	if err := e.evictNothing(s, r); !errors.Is(err, coordination.ErrConflict) {
 		e.Errorf("Evict() of an absent registration = %v, want ErrConflict", err)
 	}
+	e.vacant()
+	e.register(s, 2)
+	next := e.campaign(s)
+	if next.Epoch() != term.Epoch()+1 {
+		e.Errorf("epoch after the eviction = %d, want %d", next.Epoch(), term.Epoch()+1)
+	}
+	if _, err := term.Commit(e.ctx, []coordination.Mutation{put("a", "1")}); err == nil {
+		e.Errorf("Commit() of the evicted leader succeeded")
+	}
+	_, follower := e.process()
+	if err := e.evict(s, e.register(follower, 3)); err != nil {
+		e.Errorf("Evict() of one that does not lead = %v", err)
+	}
+	e.commit(next, put("a", "2"))
+}
+
+// vacant: nobody holds the controller key. It cannot be told from outside, where an eviction that leaves the key shows only as a long wait.
+func (e *env) vacant() {
+	if e.h.OpenStore == nil {
+		return
+	}
+	store, err := e.h.OpenStore(e.ctx, e.h.URL, e.logger)
+	if err != nil {
+		e.Fatalf("OpenStore() = %v", err)
+	}
+	defer store.Close()
+	e.eventually(patience, "the controller key is read", func() error {
+		holder, err := store.Get(e.ctx, "controller")
+		if err == nil && holder.Version != 0 {
+			e.Errorf("controller key after the eviction = %q, want none", holder.Value)
+		}
+		return err
+	})
 }
 
 // states delivers what Session.Watch told, once it returned.

@@ -70,6 +70,13 @@ func (s *Store) Release() []error {
 	return errs
 }
 
+// Delayed counts the transactions that wait for Release.
+func (s *Store) Delayed() int {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return len(s.mu.delayed)
+}
+
 func (s *Store) fate() Fate {
 	s.mu.Lock()
 	defer s.mu.Unlock()
