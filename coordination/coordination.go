@@ -1,16 +1,3 @@
-// Package coordination is the agreement that a cluster of processes needs, and nothing about Kafka: who is a member (sessions and
-// registrations), who decides (leadership with an epoch that only grows), and what was decided (a chain of fenced commits that every
-// process watches in order).
-//
-// A Coordinator is opened by a backend package (embedded, etcd, zookeeper, consul, memory). The backends implement the small interface
-// of package backend; the rules of this contract are implemented once, in package chain.
-//
-// # The commit chain
-//
-// All controller-owned state is a set of records (key → bytes). It changes only by commits; each has a sequence number, and the numbers
-// are dense: 1, 2, 3 … for the life of the cluster (its lineage). A claim of leadership is a commit too (it changes no record). One key
-// of the store, the chain record, carries {lineage, epoch, seq, request id} and every commit is guarded on it: that one guard is the
-// fence, the total order, and, through the request id, what makes a commit exactly-once when its answer was lost.
 package coordination
 
 import (
