@@ -8,6 +8,7 @@ import (
 	"net"
 	"net/http"
 	"net/http/httptrace"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -15,12 +16,14 @@ import (
 	"github.com/hashicorp/consul/api"
 
 	"github.com/regency-project/regency/coordination"
+	"github.com/regency-project/regency/coordination/backend/options"
 )
 
 // agents is the HTTP API of several agents. All requests go to one of them until it fails one: then to the next.
 type agents struct {
 	list      []*agent
 	request   time.Duration
+	files     options.TLS
 	transport *http.Transport
 	closed    chan struct{}
 	closeOnce sync.Once
@@ -36,7 +39,7 @@ type agent struct {
 const maxIdle = 32
 
 func newAgents(cfg Config, t *tls.Config, first uint32) (*agents, error) {
-	a := &agents{request: cfg.Request, closed: make(chan struct{})}
+	a := &agents{request: cfg.Request, files: cfg.TLS, closed: make(chan struct{})}
 	a.transport = &http.Transport{
 		DialContext:         (&net.Dialer{Timeout: cfg.Request}).DialContext,
 		TLSClientConfig:     t,
@@ -114,7 +117,23 @@ func (a *agents) once(ctx context.Context, limit time.Duration, fn func(context.
 	if ctx.Err() == nil && (status == 0 || status >= 500) {
 		a.current.CompareAndSwap(at, at+1) // of several that fail at the same time, one moves on
 	}
-	return &requestError{agent: agent.address, status: status, sent: t.sent.Load(), err: err}
+	return &requestError{agent: agent.address, status: status, sent: t.sent.Load(), err: a.explain(status, err)}
+}
+
+// explain finds the setting to blame, if one is: a *options.Fault.
+func (a *agents) explain(status int, err error) error {
+	switch {
+	case status == http.StatusBadRequest && strings.Contains(err.Error(), "HTTP request to an HTTPS server"):
+		return &options.Fault{Remedy: "ca: missing, and the agent speaks TLS at this port: name the file with the certificate of its authority", Err: err}
+	case status == http.StatusForbidden, status == http.StatusUnauthorized:
+		return refusedToken(err)
+	}
+	return a.files.Explain(err)
+}
+
+// refusedToken is the fault of a token that the service does not know, or that lacks a right.
+func refusedToken(err error) error {
+	return &options.Fault{Remedy: "token_file: the service refused our token, or it lacks a right that the package comment lists", Err: err}
 }
 
 // repeat runs a request that is harmless to repeat, at each agent at most once, until it succeeds or the service refuses it.

@@ -42,12 +42,9 @@ func (e *requestError) harmless() bool {
 
 // translate turns the error of a read, or of any request that is harmless to repeat, into one of package coordination.
 func translate(verb string, err error) error {
-	var r *requestError
 	switch {
 	case err == nil:
 		return nil
-	case errors.As(err, &r) && r.status == http.StatusForbidden:
-		return fmt.Errorf("%s: %w: the service refused our token (see token_file, and the rights that it needs): %w", verb, coordination.ErrUnavailable, err)
 	case errors.Is(err, coordination.ErrClosed):
 		return fmt.Errorf("%s: %w", verb, err)
 	default:

@@ -12,6 +12,7 @@ import (
 
 	"github.com/regency-project/regency/coordination"
 	"github.com/regency-project/regency/coordination/backend"
+	"github.com/regency-project/regency/coordination/backend/options"
 )
 
 // Session implements backend.Session.
@@ -46,7 +47,7 @@ func (s *Store) OpenSession(ctx context.Context) (backend.Session, error) {
 		switch refused := errors.As(err, &r); {
 		case refused && r.says("Invalid Session TTL"):
 			return nil, fmt.Errorf("open session: %w (ask for a longer session=, or lower the servers' session_ttl_min)", translate("create", err))
-		case refused && r.status >= 400 && r.status < 429, errors.Is(err, coordination.ErrClosed):
+		case refused && r.status >= 400 && r.status < 429, options.AsFault(err) != nil, errors.Is(err, coordination.ErrClosed):
 			return nil, translate("open session", err) // wrong in itself: trying again changes nothing
 		}
 		s.logger.Debug("session not opened yet", "error", err)
@@ -83,7 +84,9 @@ func (s *Store) openOnce(ctx context.Context) (*Session, error) {
 		ops := api.TxnOps{{KV: &api.KVTxnOp{Verb: api.KVLock, Key: session.proofKey(), Session: session.id}}}
 		ok, resp, _, err := c.Txn().Txn(ops, (&api.QueryOptions{}).WithContext(ctx))
 		if err == nil && !ok {
-			err = errors.New(whats(resp.Errors))
+			if err = errors.New(whats(resp.Errors)); !isState(err.Error()) && !strings.Contains(err.Error(), "lock delay") {
+				err = refusedToken(err)
+			}
 		}
 		return err
 	})

@@ -14,8 +14,10 @@ import (
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/backoff"
 	"google.golang.org/grpc/connectivity"
+	"google.golang.org/grpc/credentials"
 
 	"github.com/regency-project/regency/coordination"
+	"github.com/regency-project/regency/coordination/backend/options"
 )
 
 // member is one endpoint with a client of its own. The client library's balancer spreads requests over all endpoints and keeps sending to
@@ -23,11 +25,14 @@ import (
 type member struct {
 	endpoint string
 	client   *clientv3.Client
+	// fault is why the last handshake was refused, by either side; nil once connected.
+	fault atomic.Pointer[options.Fault]
 }
 
 // members are all endpoints. preferred indexes the one that is asked first: it changes only when that one fails.
 type members struct {
 	all       []*member
+	cfg       Config
 	tokens    *tokens
 	timeout   time.Duration
 	preferred atomic.Int32
@@ -35,7 +40,7 @@ type members struct {
 }
 
 func dialMembers(c Config, t *tls.Config) (*members, error) {
-	ms := &members{timeout: c.Request}
+	ms := &members{cfg: c, timeout: c.Request}
 	opts := []grpc.DialOption{grpc.WithConnectParams(grpc.ConnectParams{
 		// The library's defaults, 1 s growing to 120 s and 20 s per try, would keep a client away long after its member is back.
 		Backoff:           backoff.Config{BaseDelay: 50 * time.Millisecond, Multiplier: 1.6, Jitter: 0.2, MaxDelay: time.Second},
@@ -46,15 +51,21 @@ func dialMembers(c Config, t *tls.Config) (*members, error) {
 		opts = append(opts, grpc.WithPerRPCCredentials(ms.tokens))
 	}
 	for _, e := range c.Hosts {
+		m := &member{endpoint: e}
+		opts := opts
+		if t != nil {
+			opts = append(slices.Clip(opts), grpc.WithTransportCredentials(&handshakes{TransportCredentials: credentials.NewTLS(t), files: c.TLS, member: m}))
+		}
 		client, err := clientv3.New(clientv3.Config{
-			Endpoints: []string{e}, TLS: t, DialOptions: opts, Logger: zap.NewNop(),
+			Endpoints: []string{e}, DialOptions: opts, Logger: zap.NewNop(),
 			// One try: the library would repeat a transaction whose try ended by the server's deadline.
 			MaxUnaryRetries: 1,
 		})
 		if err != nil {
 			return nil, errors.Join(fmt.Errorf("etcd endpoint %s: %w", e, err), ms.close())
 		}
-		ms.all = append(ms.all, &member{endpoint: e, client: client})
+		m.client = client
+		ms.all = append(ms.all, m)
 	}
 	return ms, nil
 }
@@ -100,7 +111,10 @@ func (ms *members) each(ctx context.Context, f func(ctx context.Context, m *memb
 		if ctx.Err() == nil || errors.Is(ctx.Err(), context.DeadlineExceeded) {
 			ms.demote(m)
 		}
-		last = fmt.Errorf("%s: %w", m.endpoint, err)
+		// A refusal says more than that another member is down.
+		if options.AsFault(last) == nil {
+			last = fmt.Errorf("%s: %w", m.endpoint, err)
+		}
 	}
 	return last
 }
@@ -116,11 +130,11 @@ func (ms *members) try(ctx context.Context, m *member, f func(ctx context.Contex
 	err := f(ctx, m)
 	if needsToken(err) && ms.tokens != nil {
 		if err := ms.tokens.fetch(ctx, m.client.ActiveConnection()); err != nil {
-			return err
+			return explain(ms.cfg, err)
 		}
 		err = f(ctx, m)
 	}
-	return err
+	return explain(ms.cfg, err)
 }
 
 // ready waits until the member is connected and, where there are users, a token is at hand. Its error means that nothing was sent.
@@ -130,21 +144,29 @@ func (ms *members) ready(ctx context.Context, m *member) error {
 		state := conn.GetState()
 		switch state {
 		case connectivity.Ready:
+			m.fault.Store(nil)
 			if ms.tokens != nil && !ms.tokens.present() {
-				return ms.tokens.fetch(ctx, conn)
+				return explain(ms.cfg, ms.tokens.fetch(ctx, conn))
 			}
 			return nil
 		case connectivity.Idle:
 			conn.Connect()
 		case connectivity.TransientFailure:
-			return fmt.Errorf("connect %s: no connection", m.endpoint)
+			return m.unconnected(errors.New("no connection"))
 		case connectivity.Shutdown:
 			return coordination.ErrClosed
 		}
 		if !conn.WaitForStateChange(ctx, state) {
-			return fmt.Errorf("connect %s: %w", m.endpoint, ctx.Err())
+			return m.unconnected(ctx.Err())
 		}
 	}
+}
+
+func (m *member) unconnected(err error) error {
+	if f := m.fault.Load(); f != nil {
+		err = f
+	}
+	return fmt.Errorf("connect %s: %w", m.endpoint, err)
 }
 
 // connected finds a member for a request that is sent only once. It fails only if none is connected.

@@ -11,6 +11,7 @@ import (
 
 	"github.com/regency-project/regency/coordination"
 	"github.com/regency-project/regency/coordination/backend"
+	"github.com/regency-project/regency/coordination/backend/options"
 )
 
 // session is a lease and the session key bound to it.
@@ -35,7 +36,7 @@ func (s *Store) OpenSession(ctx context.Context) (backend.Session, error) {
 		if err == nil {
 			return ses, nil
 		}
-		if errors.Is(err, coordination.ErrClosed) || refused(err) {
+		if errors.Is(err, coordination.ErrClosed) || refused(err) || options.AsFault(err) != nil {
 			return nil, translateRead(ctx, "open session", err)
 		}
 		select {

@@ -79,7 +79,7 @@ func (ses *session) txnError(m *member, err error) error {
 	} else {
 		ms.demote(m)
 	}
-	return translateTxn(err)
+	return translateTxn(explain(ms.cfg, err))
 }
 
 // conflict finds the first guard that does not hold in what the else branch read.

@@ -59,6 +59,13 @@ func (h *hosts) Connected() {
 	h.mu.attempts = 0
 }
 
+// rounds counts the full rounds since the last handshake.
+func (h *hosts) rounds() int {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	return h.mu.attempts / len(h.mu.servers)
+}
+
 // pace waits before an attempt: not within the first round, then 25 ms, 50 ms … 200 ms after each full round without a handshake.
 func (h *hosts) pace() error {
 	h.mu.Lock()

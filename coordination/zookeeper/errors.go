@@ -26,11 +26,17 @@ func translate(verb string, err error) error {
 	switch {
 	case err == nil:
 		return nil
-	case errors.Is(err, zk.ErrNoAuth), errors.Is(err, zk.ErrAuthFailed), errors.Is(err, zk.ErrInvalidACL):
-		return fmt.Errorf("%s: %w: the service refused our credentials (check user and password_file): %w", verb, coordination.ErrUnavailable, err)
+	case isRefusal(err):
+		return fmt.Errorf("%s: %w: the service refused our credentials (check user and password_file, or name another prefix: this one belongs to another user): %w", verb, coordination.ErrUnavailable, err)
 	default:
 		return fmt.Errorf("%s: %w: %w", verb, coordination.ErrUnavailable, err)
 	}
+}
+
+// isRefusal: the service answered, and will answer the same the next time. Its answer to a wrong password is NoAuth, to an operation on a node of the
+// user's: authentication itself, by the digest scheme, takes any password.
+func isRefusal(err error) bool {
+	return errors.Is(err, zk.ErrNoAuth) || errors.Is(err, zk.ErrAuthFailed) || errors.Is(err, zk.ErrInvalidACL)
 }
 
 // translateWrite turns the error of a write on a session into one of package coordination.
@@ -45,8 +51,7 @@ func translateWrite(verb string, err error) error {
 	case errors.Is(err, zk.ErrSessionExpired):
 		return fmt.Errorf("%s: %w: %w", verb, coordination.ErrSessionLost, err)
 	case errors.Is(err, errNotSent), errors.Is(err, zk.ErrNoServer), errors.Is(err, zk.ErrSessionMoved),
-		errors.Is(err, zk.ErrNoAuth), errors.Is(err, zk.ErrAuthFailed), errors.Is(err, zk.ErrInvalidACL),
-		errors.Is(err, zk.ErrNoNode), errors.Is(err, zk.ErrInvalidPath), errors.Is(err, zk.ErrBadArguments):
+		isRefusal(err), errors.Is(err, zk.ErrNoNode), errors.Is(err, zk.ErrInvalidPath), errors.Is(err, zk.ErrBadArguments):
 		return translate(verb, err)
 	default:
 		return fmt.Errorf("%s: %w: %w", verb, coordination.ErrOutcomeUnknown, err)

@@ -10,6 +10,8 @@ import (
 	"time"
 
 	"github.com/go-zookeeper/zk"
+
+	"github.com/regency-project/regency/coordination/backend/options"
 )
 
 // maxCalls bounds the goroutines that wait in the library on one link. The library's calls take no context and block while it is
@@ -29,9 +31,11 @@ const leash = 0.6
 type link struct {
 	request time.Duration
 	tls     *tls.Config
+	files   options.TLS
 	logger  *slog.Logger
 	renewed bool
 	onNode  func(zk.Event) // a watch fired, or will not fire any more; must not block
+	hosts   *hosts
 
 	conn  *zk.Conn
 	calls chan struct{} // one element per running call
@@ -57,20 +61,21 @@ type link struct {
 		granted     time.Duration // session timeout
 		renewal     time.Time     // when one was tried last; zero before the first
 		silences    int           // requests in a row that got no answer in time
+		failure     error         // why the last try to connect failed; nil once connected
 	}
 }
 
 // newLink starts connecting.
 func newLink(cfg Config, t *tls.Config, logger *slog.Logger, renewed bool, onNode func(zk.Event)) (*link, error) {
 	l := &link{
-		request: cfg.Request, tls: t, logger: logger, renewed: renewed, onNode: onNode, wanted: make(chan struct{}, 1),
+		request: cfg.Request, tls: t, files: cfg.TLS, logger: logger, renewed: renewed, onNode: onNode, wanted: make(chan struct{}, 1),
 		calls: make(chan struct{}, maxCalls), over: make(chan struct{}), expired: make(chan struct{}), made: make(chan struct{}),
 	}
 	l.mu.up = make(chan struct{})
-	provider := &hosts{stopped: l.over}
+	l.hosts = &hosts{stopped: l.over}
 	conn, _, err := zk.Connect(cfg.Hosts, cfg.Session,
-		zk.WithHostProvider(provider),
-		zk.WithDialer(func(_, address string, _ time.Duration) (net.Conn, error) { return l.dial(provider, address) }),
+		zk.WithHostProvider(l.hosts),
+		zk.WithDialer(func(_, address string, _ time.Duration) (net.Conn, error) { return l.dial(address) }),
 		zk.WithEventCallback(l.event),
 		zk.WithLogger(clientLog{logger}),
 		zk.WithMaxBufferSize(maxResponse),
@@ -90,8 +95,8 @@ func (c clientLog) Printf(format string, args ...any) {
 	c.logger.Debug("zookeeper client", "detail", fmt.Sprintf(format, args...))
 }
 
-func (l *link) dial(provider *hosts, address string) (net.Conn, error) {
-	if err := provider.pace(); err != nil {
+func (l *link) dial(address string) (net.Conn, error) {
+	if err := l.hosts.pace(); err != nil {
 		return nil, err
 	}
 	if err := l.awaitRenewal(); err != nil {
@@ -107,7 +112,12 @@ func (l *link) dial(provider *hosts, address string) (net.Conn, error) {
 	deadline := time.Now().Add(limit)
 	conn, err := dial(address, limit, l.tls)
 	if err != nil {
+		err = fmt.Errorf("connect %s: %w", address, l.files.Explain(err))
+		l.failed(err)
 		return nil, err
+	}
+	if l.tls != nil {
+		conn = options.Conn{Conn: conn, Files: l.files, OnFault: func(err error) { l.failed(fmt.Errorf("connect %s: %w", address, err)) }}
 	}
 	w := &wire{Conn: conn, handshakeEnds: deadline, mute: l.renewed}
 	l.mu.Lock()
@@ -115,6 +125,26 @@ func (l *link) dial(provider *hosts, address string) (net.Conn, error) {
 	l.mu.connectedAt = time.Now()
 	l.mu.Unlock()
 	return w, nil
+}
+
+// failed keeps why a try to connect failed. A refusal is not overwritten by what follows from it, nor by a server that is down beside it.
+func (l *link) failed(err error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if options.AsFault(l.mu.failure) == nil {
+		l.mu.failure = err
+	}
+}
+
+// fault says that a setting keeps the link from ever connecting: every server was tried twice, none took us, and one said why.
+func (l *link) fault() *options.Fault {
+	rounds := l.hosts.rounds()
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if rounds < 2 {
+		return nil
+	}
+	return options.AsFault(l.mu.failure)
 }
 
 // want notes that a renewal is being tried.
@@ -157,6 +187,7 @@ func (l *link) event(e zk.Event) {
 		defer l.mu.Unlock()
 		l.mu.incarnation++
 		l.mu.silences = 0
+		l.mu.failure = nil
 		l.mu.granted = l.mu.wire.granted()
 		if err := l.mu.wire.finish(); err != nil {
 			l.logger.Debug("zookeeper connection broke at once", "server", e.Server, "error", err)
@@ -222,8 +253,23 @@ func (l *link) ready(ctx context.Context) error {
 			return nil
 		case <-l.over:
 		case <-ctx.Done():
-			return fmt.Errorf("%w: no server answers: %w", errNotSent, context.Cause(ctx))
+			return l.unanswered(ctx)
 		}
+	}
+}
+
+// unanswered is the error of a wait for a connection. A failure of the network is printed, not wrapped: it may read as the end of a context.
+func (l *link) unanswered(ctx context.Context) error {
+	l.mu.Lock()
+	failure := l.mu.failure
+	l.mu.Unlock()
+	switch {
+	case failure == nil:
+		return fmt.Errorf("%w: no server answers: %w", errNotSent, context.Cause(ctx))
+	case options.AsFault(failure) != nil:
+		return fmt.Errorf("%w: no server answers: %w: %w", errNotSent, context.Cause(ctx), failure)
+	default:
+		return fmt.Errorf("%w: no server answers: %w: %v", errNotSent, context.Cause(ctx), failure)
 	}
 }
 

@@ -11,6 +11,7 @@ import (
 
 	"github.com/regency-project/regency/coordination"
 	"github.com/regency-project/regency/coordination/backend"
+	"github.com/regency-project/regency/coordination/backend/options"
 )
 
 // Session implements backend.Session: one session of the service, on a link of its own.
@@ -41,7 +42,7 @@ func (s *Store) OpenSession(ctx context.Context) (backend.Session, error) {
 			return nil, fmt.Errorf("open session: %w", err)
 		}
 		err = translate("open session", err)
-		if errors.Is(err, zk.ErrNoAuth) {
+		if isRefusal(err) || options.AsFault(err) != nil {
 			return nil, err
 		}
 		s.logger.Debug("session not opened yet", "error", err)
@@ -67,11 +68,15 @@ func (s *Store) openOnce(ctx context.Context) (*Session, error) {
 		if err == nil {
 			return session, nil
 		}
+		if fault := l.fault(); fault != nil {
+			l.end(false)
+			return nil, fault
+		}
 		select {
 		case <-time.After(openPause):
 			if s.isClosed() {
 				err = coordination.ErrClosed
-			} else if !errors.Is(err, zk.ErrNoAuth) {
+			} else if !isRefusal(err) {
 				continue // what was made so far stays of use
 			}
 		case <-l.over:
