@@ -1,0 +1,137 @@
+package link
+
+import (
+	"context"
+	"net"
+	"syscall"
+	"time"
+)
+
+const (
+	queueFull = 0    // the kernel's queue then has room for one connection
+	queueOpen = 1024 // what the kernel's own limit allows, at most
+)
+
+// accept takes connections in until the listener is closed.
+func (l *Link) accept() {
+	for l.ctx.Err() == nil {
+		if !l.awaitReachable() {
+			return
+		}
+		c, err := l.listener.AcceptTCP()
+		if err != nil {
+			l.afterFailure()
+			continue
+		}
+		l.running.Go(func() { l.serve(c) })
+	}
+}
+
+// afterFailure: the link was closed or became unreachable, which the caller sees; anything else, as too many open files, will last for a moment.
+func (l *Link) afterFailure() {
+	select {
+	case <-l.ctx.Done():
+	case <-time.After(5 * time.Millisecond):
+	}
+}
+
+// awaitReachable returns when connections may be accepted; false if the link was closed.
+func (l *Link) awaitReachable() bool {
+	for {
+		l.mu.Lock()
+		unreachable, changed := l.mu.rule.Unreachable, l.mu.changed
+		l.mu.Unlock()
+		if !unreachable {
+			return l.ctx.Err() == nil
+		}
+		select {
+		case <-changed:
+		case <-l.ctx.Done():
+			return false
+		}
+	}
+}
+
+// reachLocked makes new connections hang, or not. The kernel drops the first packet of a connection while the listener's queue is full: nothing is
+// accepted from it any more, its size is set to the smallest, and connections of our own fill it.
+func (l *Link) reachLocked(reachable bool) {
+	if reachable != l.mu.hangs || l.ctx.Err() != nil {
+		return
+	}
+	l.mu.hangs = !reachable
+	if reachable {
+		l.emptyLocked()
+		_ = l.listener.SetDeadline(time.Time{})
+		l.resize(queueOpen)
+		return
+	}
+	_ = l.listener.SetDeadline(time.Unix(1, 0))
+	l.resize(queueFull)
+	for range 4 {
+		c, err := (&net.Dialer{Timeout: 50 * time.Millisecond}).DialContext(l.ctx, "tcp", l.Addr())
+		if err != nil {
+			break // full
+		}
+		l.mu.fillers = append(l.mu.fillers, c)
+	}
+}
+
+func (l *Link) emptyLocked() {
+	for _, c := range l.mu.fillers {
+		_ = c.Close()
+	}
+	l.mu.fillers = nil
+}
+
+// resize sets the length of the listener's queue: listen may be called again on a socket that listens. A failure leaves it as it was.
+func (l *Link) resize(n int) {
+	raw, err := l.listener.SyscallConn()
+	if err != nil {
+		return
+	}
+	_ = raw.Control(func(fd uintptr) { _ = syscall.Listen(int(fd), n) })
+}
+
+// serve is the life of one connection.
+func (l *Link) serve(client *net.TCPConn) {
+	c := newConn(l, client)
+	defer c.end()
+	if !l.enter(c) {
+		return
+	}
+	defer l.leave(c)
+	r := l.rule(c.source.Addr())
+	switch {
+	case r.Refuse:
+		return
+	case r.Up.Drop:
+		c.swallow()
+		return
+	}
+	ctx, cancel := context.WithTimeout(c.ctx, dialLimit)
+	server, err := (&net.Dialer{}).DialContext(ctx, "tcp", l.target)
+	cancel()
+	if err != nil {
+		return
+	}
+	c.run(server.(*net.TCPConn))
+}
+
+// enter gives the connection its id; false if the link was closed.
+func (l *Link) enter(c *conn) bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.ctx.Err() != nil {
+		return false
+	}
+	l.mu.lastID++
+	c.id = l.mu.lastID
+	l.mu.conns[c.id] = c
+	return true
+}
+
+func (l *Link) leave(c *conn) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	delete(l.mu.conns, c.id)
+}
