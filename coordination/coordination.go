@@ -83,7 +83,8 @@ type Leadership interface {
 	// Done is closed when the term is over: fenced by a successor, session Lost, or resigned. Err says which.
 	Done() <-chan struct{}
 	Err() error
-	// Resign gives the leadership up at once; the next candidate need not wait for the session.
+	// Resign gives the leadership up at once; the next candidate need not wait for the session. A commit that is under way is cut off; once Resign
+	// returned nil, none of this term applies any more. After an error it may be called again.
 	Resign(ctx context.Context) error
 }
 

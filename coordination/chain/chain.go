@@ -51,6 +51,7 @@ type Coordinator struct {
 	ctx    context.Context // ends with Close
 	cancel context.CancelCauseFunc
 	keys   tracker
+	seen   seen
 }
 
 var _ coordination.Coordinator = (*Coordinator)(nil)
@@ -83,22 +84,27 @@ func (h *head) status() coordination.Status {
 	return coordination.Status{Exists: true, Lineage: h.lineage.String(), Epoch: h.epoch, Seq: h.seq, Holder: h.holder}
 }
 
-// readHead returns nil without error when there is no chain yet.
+// readHead returns nil without error when there is no chain yet, and ErrLineage when the chain is not the continuation of what was seen before.
 func (c *Coordinator) readHead(ctx context.Context) (*head, uint64, error) {
 	if c.ctx.Err() != nil {
 		return nil, 0, context.Cause(c.ctx)
 	}
+	before := c.seen.newest() // what others of this process see while the read is under way proves nothing about it
 	e, err := c.store.Get(ctx, chainKey)
 	if err != nil {
 		return nil, 0, fmt.Errorf("read chain: %w", err)
 	}
 	if e.Version == 0 {
-		return nil, 0, nil
+		return nil, 0, before.since(nil)
 	}
 	h, err := decodeHead(chainKey, e.Value)
 	if err != nil {
 		return nil, 0, err
 	}
+	if err := before.since(&h); err != nil {
+		return nil, 0, fmt.Errorf("read chain: %w", err)
+	}
+	c.seen.note(h.id())
 	return &h, e.Version, nil
 }
 

@@ -32,6 +32,7 @@ func (s *session) lead(ctx context.Context, claim head, version uint64) (*leader
 	l := &leadership{s: s, claim: claim}
 	l.ctx, l.cancel = context.WithCancelCause(s.ctx)
 	l.mu.newest, l.mu.version = claim, version
+	s.c.seen.note(claim.id())
 	keys, err := s.c.existingKeys(ctx, claim.seq)
 	if err != nil {
 		l.cancel(err)
@@ -94,13 +95,23 @@ func (l *leadership) Err() error {
 	return nil
 }
 
-// observe ends the term when the chain shows a newer epoch, so that a leader that commits nothing learns of its successor too.
+// observe ends the term when the chain shows a newer epoch, so that a leader that commits nothing learns of its successor too, or when the
+// store was set back.
 func (l *leadership) observe() {
 	for l.ctx.Err() == nil {
+		var told uint64
 		_ = l.s.c.store.Watch(l.ctx, chainKey, func(e backend.Entry) {
-			if h, err := decodeHead(chainKey, e.Value); err == nil && h.epoch > l.claim.epoch {
+			h, err := decodeHead(chainKey, e.Value)
+			switch {
+			case err == nil && h.epoch > l.claim.epoch:
 				l.fence(h)
+			case err == nil && e.Version == told && h.seq < l.s.c.seen.newest().seq:
+				// A heartbeat with less than was seen. (The news of a commit may come after its own answer: no reason for a read.)
+				if _, _, err := l.s.c.readHead(l.ctx); errors.Is(err, coordination.ErrLineage) {
+					l.cancel(fmt.Errorf("epoch %d: %w", l.claim.epoch, err))
+				}
 			}
+			told = e.Version
 		})
 		pause(l.ctx, retryPause)
 	}
@@ -219,6 +230,7 @@ func (l *leadership) opLocked(m coordination.Mutation) (backend.Op, bool) {
 
 func (l *leadership) appliedLocked(h head, version uint64) {
 	l.mu.newest, l.mu.version, l.mu.pending = h, version, nil
+	l.s.c.seen.note(h.id())
 	for _, m := range h.mutations {
 		if m.Value == nil {
 			delete(l.mu.keys, m.Key)
@@ -289,6 +301,10 @@ func (l *leadership) deposedLocked(ctx context.Context, conflict error) error {
 		l.fence(*h)
 		return fmt.Errorf("commit: %w", l.Err())
 	}
+	if errors.Is(err, coordination.ErrLineage) {
+		l.cancel(fmt.Errorf("epoch %d: %w", l.claim.epoch, err))
+		return fmt.Errorf("commit: %w", err)
+	}
 	l.cancel(fmt.Errorf("epoch %d: the chain moved under us: %w", l.claim.epoch, coordination.ErrFenced))
 	return fmt.Errorf("commit: %w: %w", coordination.ErrFenced, conflict)
 }
@@ -298,6 +314,11 @@ func (l *leadership) Resign(ctx context.Context) error {
 	l.cancel(fmt.Errorf("resigned: %w", coordination.ErrFenced))
 	l.mu.Lock()
 	defer l.mu.Unlock()
+	if l.mu.pending != nil { // cut off by the line above, perhaps: it may still be on its way
+		if _, err := l.settleLocked(ctx); err != nil && !errors.Is(err, coordination.ErrFenced) {
+			return fmt.Errorf("resign: %w", err)
+		}
+	}
 	e, err := l.s.c.store.Get(ctx, controllerKey)
 	if err != nil {
 		return fmt.Errorf("resign: %w", err)

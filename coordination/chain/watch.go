@@ -50,6 +50,7 @@ type watcher struct {
 	seq     uint64
 	epoch   int32
 	holder  int32
+	request uuid.UUID // of the commit at seq
 }
 
 // follow delivers events until the store's watch ends or a gap shows.
@@ -84,7 +85,10 @@ func (w *watcher) advance(ctx context.Context, e backend.Entry) error {
 		return fmt.Errorf("watched %s, the store now holds %s: %w", w.lineage, h.lineage, coordination.ErrLineage)
 	case !w.loaded:
 		return w.load(ctx)
-	case h.seq <= w.seq: // heartbeat, or a stale server
+	case h.seq < w.seq || h.seq == w.seq && h.request != w.request: // a stale server, or a store that was set back: a linearizable read tells
+		_, _, err := w.c.readHead(ctx)
+		return err
+	case h.seq == w.seq: // heartbeat
 		w.fn(coordination.Event{Kind: coordination.Alive, Lineage: w.lineage.String(), Seq: w.seq, Epoch: w.epoch, Holder: w.holder})
 		return nil
 	case h.seq == w.seq+1 && h.inline:
@@ -99,10 +103,7 @@ func (w *watcher) absent(ctx context.Context) error {
 	if w.lineage == uuid.Nil {
 		return nil
 	}
-	h, _, err := w.c.readHead(ctx)
-	if err == nil && h == nil {
-		return fmt.Errorf("watched %s, the store is empty now: %w", w.lineage, coordination.ErrLineage)
-	}
+	_, _, err := w.c.readHead(ctx)
 	return err
 }
 
@@ -139,7 +140,7 @@ func (w *watcher) load(ctx context.Context) error {
 	for _, h := range newer {
 		replay(records, h.mutations)
 	}
-	w.loaded, w.lineage, w.seq, w.epoch, w.holder = true, b.lineage, b.seq, b.epoch, b.holder
+	w.loaded, w.lineage, w.seq, w.epoch, w.holder, w.request = true, b.lineage, b.seq, b.epoch, b.holder, b.request
 	w.c.keys.load(w, w.seq, records)
 	w.fn(coordination.Event{Kind: coordination.Snapshot, Lineage: b.lineage.String(), Seq: b.seq, Epoch: b.epoch, Holder: b.holder, Records: maps.Clone(records)})
 	return nil
@@ -167,7 +168,8 @@ func (w *watcher) catchUp(ctx context.Context, to uint64) error {
 }
 
 func (w *watcher) deliver(h head) {
-	w.seq, w.epoch, w.holder = h.seq, h.epoch, h.holder
+	w.seq, w.epoch, w.holder, w.request = h.seq, h.epoch, h.holder, h.request
+	w.c.seen.note(h.id())
 	w.c.keys.advance(w, h.seq, h.mutations)
 	w.fn(coordination.Event{Kind: coordination.Delta, Lineage: h.lineage.String(), Seq: h.seq, Epoch: h.epoch, Holder: h.holder, Mutations: h.mutations})
 }

@@ -27,6 +27,15 @@ var elections = []testCase{
 	{"EpochsAreDense", testEpochs},
 	{"UsurpFences", testUsurp},
 	{"ZombieLeaderIsFenced", testZombie},
+	{"CommitOnTheWireIsFenced", testLateCommit},
+	{"LostClaimAnswerLeadsOnce", testLostClaim},
+	{"UsurpedLeaderLosesNoUpdate", testUsurpHealthy},
+	{"RacingUsurpsHaveOneWinner", testUsurpRace},
+	{"ResignedLeaderCommitsNothing", testResigned},
+	{"WaiterLosesItsSession", testWaiterLost},
+	{"OperatorDeletesTheLeaderKey", testLeaderKeyDeleted},
+	{"AllSessionsLostThenSomeoneLeads", testNobodyLeads},
+	{"EpochsEndClearly", testEpochLimit},
 }
 
 var ambiguities []testCase
