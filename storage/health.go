@@ -37,6 +37,19 @@ func every(ctx context.Context, d time.Duration, do func()) {
 	}
 }
 
+// Sync waits until everything that was done so far is as durable as an acknowledged
+// append.
+func (s *Store) Sync() error {
+	if err := s.enterWrite(); err != nil {
+		return err
+	}
+	defer s.leave()
+	if err := s.db.LogData(nil, pebble.Sync); err != nil {
+		s.failure.set(err)
+	}
+	return s.failure.get()
+}
+
 // probe syncs an empty record through the log if nothing else did lately. It also
 // bounds for how long a commit without sync stays in memory. On a disk that hangs
 // it blocks, and LastProgress stands still.
@@ -44,13 +57,8 @@ func (s *Store) probe() {
 	if s.failure.get() != nil || time.Since(s.LastProgress()) < probeInterval/2 {
 		return
 	}
-	if s.enter() != nil {
-		return
-	}
-	defer s.leave()
-	if err := s.db.LogData(nil, pebble.Sync); err != nil {
-		s.failure.set(err)
-	}
+	// The error of a sync is in failure.
+	_ = s.Sync()
 }
 
 // checkpoint writes the high watermarks that changed since the last append. A log

@@ -8,6 +8,8 @@ import (
 // describes a log starts behind it.
 const (
 	kindBatch     = 'b'
+	kindCleaned   = 'c'
+	kindDamage    = 'd'
 	kindEpoch     = 'e'
 	kindProducer  = 'p'
 	kindState     = 's'
@@ -16,6 +18,7 @@ const (
 	// Under log id 0, which no log has.
 	kindLog    = 'l'
 	kindNextID = 'n'
+	kindMark   = 'v'
 )
 
 const (

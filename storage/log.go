@@ -22,6 +22,8 @@ type Log struct {
 	name     string
 	deleted  atomic.Bool
 
+	compacting atomic.Bool
+
 	// write is held by whoever changes the log, through the commit, so that
 	// commits of one log have the order of its offsets. It comes before mu.
 	write sync.Mutex
@@ -32,11 +34,15 @@ type Log struct {
 	// offset below end can always be read.
 	mu struct {
 		sync.RWMutex
-		state     state
-		epochs    []epochStart // ascending in both fields; replaced, never modified
-		producers map[int64]ProducerState
-		tail      []tailEntry // the newest batches, up to end; see tail.go
-		tailCut   int         // entries cut off in front of tail, still in its array
+		state  state
+		damage *DamageError
+		// generation counts the times that the log was emptied.
+		generation uint64
+		cleaned    cleaned
+		epochs     []epochStart // ascending in both fields; replaced, never modified
+		producers  map[int64]ProducerState
+		tail       []tailEntry // the newest batches, up to end; see tail.go
+		tailCut    int         // entries cut off in front of tail, still in its array
 		// tailDropped is the last append that left the tail budget.
 		tailDropped uint64
 	}
@@ -81,7 +87,11 @@ func (l *Log) load(it *pebble.Iterator) error {
 
 func (l *Log) loadKey(k, v []byte) (err error) {
 	switch {
-	case k[8] == kindState:
+	case k[8] == kindCleaned && len(k) == prefixLen:
+		l.mu.cleaned, err = decodeCleaned(v)
+	case k[8] == kindDamage && len(k) == prefixLen:
+		err = l.loadDamage(v)
+	case k[8] == kindState && len(k) == prefixLen:
 		l.mu.state, err = decodeState(v)
 	case k[8] == kindEpoch && len(k) == prefixLen+4 && len(v) == 8:
 		l.mu.epochs = append(l.mu.epochs, epochStart{
@@ -97,17 +107,28 @@ func (l *Log) loadKey(k, v []byte) (err error) {
 	return err
 }
 
-// change runs do for a caller that changes the log, alone.
+// change runs do for a caller that changes the log, alone. A damaged log is not
+// changed.
 func (l *Log) change(doing string, do func() error) error {
+	return l.changeAny(doing, func() error {
+		if d := l.damage(); d != nil {
+			return d
+		}
+		return do()
+	})
+}
+
+// changeAny is change for what may also be done to a damaged log.
+func (l *Log) changeAny(doing string, do func() error) error {
 	if err := l.store.enterWrite(); err != nil {
 		return fmt.Errorf("%s %s: %w", doing, l.label(), err)
 	}
 	defer l.store.leave()
 	l.write.Lock()
 	defer l.write.Unlock()
-	err := error(ErrLogDeleted)
+	generation, err := l.generation(), error(ErrLogDeleted)
 	if !l.deleted.Load() {
-		err = do()
+		err = l.noteDamage(generation, do())
 	}
 	if err != nil {
 		return fmt.Errorf("%s %s: %w", doing, l.label(), err)

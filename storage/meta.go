@@ -13,7 +13,9 @@ import (
 
 // formatVersion is the version of the key layout and of the values. A store with a
 // larger one is refused.
-const formatVersion = 1
+// Version 1 lacked the marks of compaction, damage and clean close. It is read as it
+// is, and becomes version 2 when it is opened.
+const formatVersion = 2
 
 const (
 	metaName   = "store.json"
@@ -30,6 +32,9 @@ type meta struct {
 	Flush  string `json:"flush"`
 	BootID string `json:"boot_id"`
 	Clean  bool   `json:"clean"` // that process closed it
+	// Mark is what the store then wrote last. Without it the write-ahead log has lost
+	// its end since: after a clean close that is damage, not a crash.
+	Mark string `json:"mark,omitempty"`
 }
 
 // readMeta returns a zero meta if there is none.
@@ -50,7 +55,7 @@ func readMeta(files vfs.FS, dir string) (meta, error) {
 		return meta{}, fmt.Errorf("%s: %w: %w", metaName, ErrCorrupt, err)
 	}
 	if m.Format > formatVersion {
-		return meta{}, fmt.Errorf("%w: version %d, this program reads up to %d: upgrade it", ErrFormat, m.Format, formatVersion)
+		return meta{}, fmt.Errorf("%w: the store has version %d, this program reads versions 1 to %d: upgrade the program", ErrFormat, m.Format, formatVersion)
 	}
 	if m.Format < 1 || m.UUID == "" {
 		return meta{}, fmt.Errorf("%s has no format version or directory UUID: %w", metaName, ErrCorrupt)
@@ -117,7 +122,7 @@ func (m meta) opened(o Options) meta {
 	if m.UUID == "" || m.lost(o) {
 		m.UUID = newUUID()
 	}
-	m.Format, m.Flush, m.BootID, m.Clean = formatVersion, o.Flush.String(), o.BootID, false
+	m.Format, m.Flush, m.BootID, m.Clean, m.Mark = formatVersion, o.Flush.String(), o.BootID, false, ""
 	return m
 }
 

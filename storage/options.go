@@ -63,6 +63,9 @@ type Options struct {
 	Logger *slog.Logger
 	// OnFatal is called once, from its own goroutine, when the store fails.
 	OnFatal func(error)
+	// OnDamage is called once for each log that turns out to be damaged, from its own
+	// goroutine. Logs marked earlier are in Store.Damaged after opening.
+	OnDamage func(*DamageError)
 	// OnStall is called when Pebble starts (begin) and stops delaying writes. It
 	// must not block and must not call the store.
 	OnStall func(reason string, begin bool)

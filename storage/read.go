@@ -50,9 +50,9 @@ func (l *Log) view(doing string, do func() error) error {
 		return fmt.Errorf("%s %s: %w", doing, l.label(), err)
 	}
 	defer l.store.leave()
-	err := error(ErrLogDeleted)
+	generation, err := l.generation(), error(ErrLogDeleted)
 	if !l.deleted.Load() {
-		err = do()
+		err = l.noteDamage(generation, do())
 	}
 	if err != nil {
 		return fmt.Errorf("%s %s: %w", doing, l.label(), err)
@@ -71,6 +71,7 @@ func (l *Log) scan(from, below int64, visit func(record.Batch) (bool, error)) er
 		return err
 	}
 	defer it.Close()
+	next := from
 	for more := it.First(); more; more = it.Next() {
 		b, err := iterBatch(it)
 		if err != nil {
@@ -79,19 +80,24 @@ func (l *Log) scan(from, below int64, visit func(record.Batch) (bool, error)) er
 		if again, err := visit(b); err != nil || !again {
 			return err
 		}
+		next = b.LastOffset() + 1
 	}
-	return it.Error()
+	return at(next, it.Error())
 }
 
 // iterBatch is the batch that it stands on.
 func iterBatch(it *pebble.Iterator) (record.Batch, error) {
+	last := keyOffset(it.Key())
 	v, err := it.ValueAndErr()
 	if err != nil {
-		return nil, err
+		return nil, at(last, err)
 	}
 	b, err := record.First(v, record.CheckLengths)
 	if err != nil {
-		return nil, fmt.Errorf("batch that ends at offset %d: %w: %w", keyOffset(it.Key()), ErrCorrupt, err)
+		return nil, at(last, fmt.Errorf("%w: %w", ErrCorrupt, err))
+	}
+	if len(b) != len(v) || b.LastOffset() != last {
+		return nil, at(last, fmt.Errorf("batch of %d bytes to offset %d in a value of %d bytes: %w", len(b), b.LastOffset(), len(v), ErrCorrupt))
 	}
 	return b, nil
 }

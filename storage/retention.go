@@ -18,9 +18,28 @@ const reclaimAtLeast = 1 << 20
 // ErrAboveHighWatermark. It does not wait for the disk, which gets the new start
 // before anything appended later; a crash before that brings back the old start with
 // the data above it, which retention or the leader's start removes again. Who must
-// promise the deletion to a client waits for a later append.
+// promise the deletion uses DeleteRecords.
 func (l *Log) SetStart(offset int64) error {
 	return l.change("set start of", func() error { return l.setStart(offset) })
+}
+
+// DeleteRecords is SetStart for a client that is told of it: when it returns the new
+// start is as durable as an acknowledged append. It returns the log start.
+func (l *Log) DeleteRecords(offset int64) (start int64, err error) {
+	if err := l.SetStart(offset); err != nil {
+		return l.Start(), err
+	}
+	// Even if the start was there before: its commit may still be on its way.
+	return l.Start(), l.Sync()
+}
+
+// Sync waits until everything that was done to the log so far is as durable as an
+// acknowledged append. Calls of all logs share a flush.
+func (l *Log) Sync() error {
+	if err := l.store.Sync(); err != nil {
+		return fmt.Errorf("sync %s: %w", l.label(), err)
+	}
+	return nil
 }
 
 func (l *Log) setStart(offset int64) error {

@@ -29,6 +29,8 @@ type Store struct {
 	failure  *failure
 	progress *atomic.Int64
 	reclaim  *reclaimer
+	readOnly bool // opened by Inspect: nothing runs, nothing is written
+	onDamage func(*DamageError)
 	tails    tailBudget
 
 	stop context.CancelFunc
@@ -97,7 +99,7 @@ func open(o Options) (*Store, error) {
 
 // openLocked opens the store whose directory lock is held.
 func openLocked(o Options, lock *pebble.Lock) (*Store, error) {
-	m, err := prepareMeta(o)
+	m, before, err := prepareMeta(o)
 	if err != nil {
 		return nil, err
 	}
@@ -105,6 +107,7 @@ func openLocked(o Options, lock *pebble.Lock) (*Store, error) {
 		dir: o.Dir, files: o.FS, lock: lock, log: o.Logger, meta: m,
 		progress: new(atomic.Int64),
 		reclaim:  newReclaimer(),
+		onDamage: o.OnDamage,
 		tails:    tailBudget{limit: o.MemoryBudget / 8},
 	}
 	s.failure = &failure{report: func(err error) {
@@ -123,7 +126,7 @@ func openLocked(o Options, lock *pebble.Lock) (*Store, error) {
 	if s.db, err = openPebble(o.Dir, po); err != nil {
 		return nil, err
 	}
-	if err := s.load(o); err != nil {
+	if err := s.load(o, before); err != nil {
 		return nil, errors.Join(err, s.db.Close())
 	}
 	s.failure.armed.Store(true)
@@ -135,27 +138,27 @@ func openLocked(o Options, lock *pebble.Lock) (*Store, error) {
 }
 
 // prepareMeta reads store.json and, for a new store, writes the first one, which
-// says that Pebble's files may not be there yet.
-func prepareMeta(o Options) (meta, error) {
-	m, err := readMeta(o.FS, o.Dir)
+// says that Pebble's files may not be there yet. before is what it found.
+func prepareMeta(o Options) (m, before meta, err error) {
+	before, err = readMeta(o.FS, o.Dir)
 	if err != nil {
-		return meta{}, err
+		return meta{}, meta{}, err
 	}
-	if m.UUID == "" {
+	if before.UUID == "" {
 		if desc, err := pebble.Peek(o.Dir, o.FS); err != nil || desc.Exists {
-			return meta{}, errors.Join(fmt.Errorf("data files without %s: %w", metaName, ErrCorrupt), err)
+			return meta{}, meta{}, errors.Join(fmt.Errorf("data files without %s: %w", metaName, ErrCorrupt), err)
 		}
 	}
-	if m.Ready && m.lost(o) {
+	if before.Ready && before.lost(o) {
 		if err := afterMachineCrash(o); err != nil {
-			return meta{}, err
+			return meta{}, meta{}, err
 		}
 	}
-	m = m.opened(o)
+	m = before.opened(o)
 	if m.Ready {
-		return m, nil
+		return m, before, nil
 	}
-	return m, m.write(o.FS, o.Dir)
+	return m, before, m.write(o.FS, o.Dir)
 }
 
 // afterMachineCrash makes a store openable that acknowledged what was only written.
@@ -169,9 +172,12 @@ func afterMachineCrash(o Options) error {
 }
 
 // load finishes opening: store.json says that the store is in use, and the logs'
-// descriptions are read.
-func (s *Store) load(o Options) error {
+// descriptions are read. before is what store.json said.
+func (s *Store) load(o Options, before meta) error {
 	if err := s.failure.get(); err != nil {
+		return err
+	}
+	if err := s.checkMark(before); err != nil {
 		return err
 	}
 	s.meta.Ready = true
@@ -181,6 +187,9 @@ func (s *Store) load(o Options) error {
 	s.mu.logs = make(map[logIdentity]*Log)
 	if err := s.loadLogs(); err != nil {
 		return err
+	}
+	if before.Ready && !before.Clean {
+		s.recoveryScrub()
 	}
 	o.Logger.Info("storage open", "dir", o.Dir, "directory_uuid", s.meta.UUID,
 		"flush", o.Flush.String(), "logs", len(s.mu.logs), "memory_budget", o.MemoryBudget)
@@ -195,7 +204,11 @@ func (s *Store) loadLogs() error {
 	defer it.Close()
 	s.mu.nextID = 1
 	for it.First(); it.Valid(); it.Next() {
-		k, v := it.Key(), it.Value()
+		k := it.Key()
+		v, err := it.ValueAndErr()
+		if err != nil {
+			return corruption("directory of logs", err)
+		}
 		switch {
 		case k[8] == kindNextID && len(v) == 8:
 			s.mu.nextID = binary.BigEndian.Uint64(v)
@@ -207,9 +220,39 @@ func (s *Store) loadLogs() error {
 		}
 	}
 	if err := it.Error(); err != nil {
-		return err
+		return corruption("directory of logs", err)
 	}
 	return s.loadStates()
+}
+
+// checkMark sees to it that what was written last before a clean close is there.
+func (s *Store) checkMark(before meta) error {
+	if !before.Clean || before.Mark == "" {
+		return nil
+	}
+	v, closer, err := s.db.Get(prefixKey(0, kindMark))
+	if err != nil && !errors.Is(err, pebble.ErrNotFound) {
+		return corruption("mark of the clean close", err)
+	}
+	found := string(v)
+	if closer != nil {
+		err = closer.Close()
+	}
+	if found != before.Mark {
+		return errors.Join(err, fmt.Errorf("the write-ahead log has lost its end since the store was closed cleanly: %w", ErrCorrupt))
+	}
+	return nil
+}
+
+// corruption translates an error of reading what opening needs.
+func corruption(what string, err error) error {
+	if err != nil && isDamage(err) && !errors.Is(err, ErrCorrupt) {
+		err = fmt.Errorf("%w: %w", ErrCorrupt, err)
+	}
+	if err != nil {
+		err = fmt.Errorf("%s: %w", what, err)
+	}
+	return err
 }
 
 // loadStates reads every log's description with one iterator.
@@ -224,7 +267,7 @@ func (s *Store) loadStates() error {
 			return fmt.Errorf("log id %d, next is %d: %w", l.id, s.mu.nextID, ErrCorrupt)
 		}
 		if err := l.load(it); err != nil {
-			return fmt.Errorf("log %s: %w", l.label(), err)
+			return corruption("log "+l.label(), err)
 		}
 	}
 	return nil
@@ -367,11 +410,14 @@ func (s *Store) Close() error {
 		return nil
 	}
 	failed := s.failure.get()
+	var err error
 	if failed == nil {
 		s.checkpoint()
+		s.meta.Mark = newUUID()
+		err = s.db.Set(prefixKey(0, kindMark), []byte(s.meta.Mark), pebble.Sync)
 	}
 	s.closed = true
-	err := s.db.Close()
+	err = errors.Join(err, s.db.Close())
 	if failed == nil {
 		failed = s.failure.get()
 	}

@@ -174,7 +174,7 @@ func TestNewerFormatIsRefused(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	b = bytes.Replace(b, []byte(`"format": 1`), []byte(`"format": 2`), 1)
+	b = bytes.Replace(b, []byte(`"format": 2`), []byte(`"format": 3`), 1)
 	if err := os.WriteFile(name, b, 0o644); err != nil {
 		t.Fatal(err)
 	}

@@ -154,14 +154,17 @@ func (l *Log) findProducers(wanted map[int64]ProducerState, newEnd int64, st sta
 }
 
 // Reset empties the log and lets it start at offset, with no epochs and no
-// producers, for a follower whose leader no longer has what would come next. It is
-// durable when it returns.
+// producers, for a follower whose leader no longer has what would come next, or for
+// a replica that is damaged. It is durable when it returns.
 func (l *Log) Reset(offset int64) error {
-	return l.change("reset", func() error {
+	return l.changeAny("reset", func() error {
 		if offset < 0 {
 			return fmt.Errorf("to offset %d: %w", offset, ErrOffsetOutOfRange)
 		}
 		st := emptyState(offset)
+		l.mu.Lock()
+		l.mu.generation++ // what readers still find wrong with the old content is over
+		l.mu.Unlock()
 		b := l.store.db.NewBatch()
 		defer b.Close()
 		b.DeleteRange(prefixKey(l.id, 0), logEnd(l.id), nil)
@@ -169,6 +172,9 @@ func (l *Log) Reset(offset int64) error {
 		if err := l.store.commit(b, pebble.Sync); err != nil {
 			return err
 		}
+		l.mu.Lock()
+		l.mu.damage, l.mu.cleaned = nil, cleaned{}
+		l.mu.Unlock()
 		l.publish(st, nil, make(map[int64]ProducerState))
 		l.store.reclaim.add(prefixKey(l.id, kindBatch), kindEnd(l.id, kindBatch))
 		return nil
