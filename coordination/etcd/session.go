@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	clientv3 "go.etcd.io/etcd/client/v3"
@@ -23,6 +24,20 @@ type session struct {
 
 	expireOnce sync.Once
 	expired    chan struct{}
+	closed     atomic.Bool // by the caller
+}
+
+// alive says whether the session can be used.
+func (ses *session) alive(verb string) error {
+	if ses.closed.Load() {
+		return fmt.Errorf("%s on session %s: %w", verb, ses.ID(), coordination.ErrClosed)
+	}
+	select {
+	case <-ses.expired:
+		return fmt.Errorf("%s on session %s: %w", verb, ses.ID(), coordination.ErrSessionLost)
+	default:
+		return nil
+	}
 }
 
 var _ backend.Session = (*session)(nil)
@@ -89,6 +104,9 @@ func (ses *session) lost(verb string) error {
 // when it shows the same raft term as the renewal's answer, the leader that renewed was still the leader after it. A renewal in one term is
 // kept by the leaders of all later terms: they restart every lease in full.
 func (ses *session) Renew(ctx context.Context) (time.Time, error) {
+	if err := ses.alive("renew"); err != nil {
+		return time.Time{}, err
+	}
 	var deadline time.Time
 	err := ses.store.ms.each(ctx, func(ctx context.Context, m *member) error {
 		sent := time.Now()
@@ -118,6 +136,7 @@ func (ses *session) Renew(ctx context.Context) (time.Time, error) {
 
 // Close implements backend.Session: the revocation deletes the lease's keys in the same raft entry. The connections are the store's.
 func (ses *session) Close(ctx context.Context) error {
+	ses.closed.Store(true)
 	defer ses.expire()
 	for {
 		err := ses.store.ms.each(ctx, func(ctx context.Context, m *member) error {

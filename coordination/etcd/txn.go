@@ -13,10 +13,8 @@ import (
 // Txn implements backend.Session: one etcd transaction. Its first compare is the session key. The else branch reads the keys of all
 // guards, so that the answer can name the one that did not hold.
 func (ses *session) Txn(ctx context.Context, guards []backend.Guard, ops []backend.Op) ([]uint64, error) {
-	select {
-	case <-ses.expired:
-		return nil, fmt.Errorf("txn: %w", coordination.ErrSessionLost)
-	default:
+	if err := ses.alive("txn"); err != nil {
+		return nil, err
 	}
 	s := ses.store
 	m, err := s.ms.connected(ctx)
