@@ -6,6 +6,7 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
+	"strings"
 	"time"
 
 	"github.com/go-zookeeper/zk"
@@ -87,7 +88,7 @@ func (s *Session) resolve(ctx context.Context, guards []backend.Guard, ops []bac
 			continue
 		}
 		m, ok := s.store.seen.get(g.Key)
-		if !ok || m.version != g.Version {
+		if !ok || m.version != g.Version || !m.ephemeral() && deletable(g.Key) {
 			n, err := s.store.getNode(ctx, g.Key)
 			if err != nil {
 				return nil, err
@@ -114,6 +115,10 @@ func (s *Session) resolve(ctx context.Context, guards []backend.Guard, ops []bac
 	}
 	return known, s.learn(ctx, ask, known)
 }
+
+// deletable says of a persistent key that it may have been deleted and made again since its meta was seen, when a dataVersion means nothing: such a guard is
+// read anew. (What happens between that read and the transaction is beyond a multi's checks: see backend.Guard.)
+func deletable(key string) bool { return strings.Contains(key, "/") }
 
 // build makes the multi: guards without an op of their own first, then the ops with their guards folded in, then the session's node.
 func (s *Session) build(guards []backend.Guard, ops []backend.Op, known map[string]meta) (*multi, error) {
