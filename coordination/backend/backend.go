@@ -30,7 +30,8 @@ type Entry struct {
 	Version uint64
 }
 
-// Guard holds if the key's version is Version (0: the key is absent).
+// Guard holds if the key's version is Version (0: the key is absent). For a persistent key other than the chain record, which is never deleted, a service whose
+// transactions cannot name a creation (ZooKeeper) may miss that the key is deleted and made again while the transaction is on its way.
 type Guard struct {
 	Key     string
 	Version uint64
@@ -107,7 +108,8 @@ type Session interface {
 	Expired() <-chan struct{}
 
 	// Txn applies all ops atomically if all guards hold. It is sent once, never retried inside, and only on this session: after expiry it returns
-	// ErrSessionLost. Errors: *coordination.ConflictError (not applied), ErrTooLarge, ErrUnavailable, ErrSessionLost (all: not applied),
+	// ErrSessionLost, after Close ErrClosed. Errors: *coordination.ConflictError (not applied; it names the guard, or has -1 where an op met a key that the caller thought
+	// to be otherwise), ErrTooLarge, ErrUnavailable, ErrSessionLost (all: not applied),
 	// ErrOutcomeUnknown. When in doubt it is ErrOutcomeUnknown. On success versions[i] is the new version of the key of ops[i] (0 where deleted).
 	Txn(ctx context.Context, guards []Guard, ops []Op) (versions []uint64, err error)
 

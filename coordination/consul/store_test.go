@@ -1,12 +1,10 @@
 package consul_test
 
 import (
-	"fmt"
 	"log/slog"
 	"testing"
 
 	"github.com/regency-project/regency/coordination/backend"
-	"github.com/regency-project/regency/coordination/backend/backendtest"
 	"github.com/regency-project/regency/coordination/ensemble/ensembletest"
 	"github.com/regency-project/regency/coordination/profile"
 )
@@ -24,10 +22,5 @@ func TestStore(t *testing.T) {
 	if testing.Short() {
 		t.Skip("starts a real ensemble")
 	}
-	e := ensembletest.Start(t, profile.Consul, profile.Matched)
-	clusters := 0
-	backendtest.Run(t, func(t *testing.T) backend.Store {
-		clusters++
-		return newStore(t, ensembletest.URL(t, e, fmt.Sprintf("store/%d", clusters)))
-	})
+	ensembletest.Stores(t, ensembletest.Start(t, profile.Consul, profile.Matched), openStore)
 }

@@ -53,7 +53,7 @@ func (s *Server) Open(log *slog.Logger) coordination.Coordinator {
 }
 
 // Store returns the server as a backend.
-func (s *Server) Store() backend.Store { return &store{s: s} }
+func (s *Server) Store() backend.Store { return &store{s: s, closed: make(chan struct{})} }
 
 // SetDown makes the service unreachable, or reachable again. Sessions do not expire while it is down, as with a real service that lost its quorum.
 func (s *Server) SetDown(down bool) {
@@ -98,7 +98,18 @@ func (s *Server) endLocked(id uint64) {
 	s.wakeLocked()
 }
 
-type store struct{ s *Server }
+// The model has limits too, so that nothing comes to need a service without any.
+const (
+	maxCommitBytes, maxCommitMutations = 1 << 20, 1000
+	// maxTxnBytes and maxTxnOps leave room for a commit's copy in the ring and the chain record.
+	maxTxnBytes, maxTxnOps = 2*maxCommitBytes + 256<<10, maxCommitMutations + 8
+)
+
+type store struct {
+	s      *Server
+	closed chan struct{}
+	once   sync.Once
+}
 
 var (
 	_ backend.Store   = (*store)(nil)
@@ -108,11 +119,27 @@ var (
 func (*store) Capabilities() coordination.Capabilities {
 	return coordination.Capabilities{
 		Backend: "memory", MinTimeout: time.Millisecond, Granularity: time.Nanosecond, ProvableDeadline: true,
-		MaxCommitBytes: 1 << 20, MaxCommitMutations: 1000,
+		MaxCommitBytes: maxCommitBytes, MaxCommitMutations: maxCommitMutations,
 	}
 }
 
-func (*store) Close() error { return nil }
+func (st *store) Close() error {
+	st.once.Do(func() { close(st.closed) })
+	return nil
+}
+
+// usable says whether a call may begin.
+func (st *store) usable(ctx context.Context) error {
+	select {
+	case <-st.closed:
+		return coordination.ErrClosed
+	default:
+	}
+	if ctx.Err() != nil {
+		return context.Cause(ctx)
+	}
+	return nil
+}
 
 func (st *store) Get(ctx context.Context, key string) (backend.Entry, error) {
 	es, err := st.GetMany(ctx, []string{key})
@@ -123,7 +150,7 @@ func (st *store) Get(ctx context.Context, key string) (backend.Entry, error) {
 }
 
 func (st *store) GetMany(ctx context.Context, keys []string) ([]backend.Entry, error) {
-	if err := ctx.Err(); err != nil {
+	if err := st.usable(ctx); err != nil {
 		return nil, err
 	}
 	st.s.mu.Lock()
@@ -144,7 +171,7 @@ func (s *Server) entryLocked(key string) backend.Entry {
 }
 
 func (st *store) List(ctx context.Context, dir string) ([]backend.Entry, error) {
-	if err := ctx.Err(); err != nil {
+	if err := st.usable(ctx); err != nil {
 		return nil, err
 	}
 	st.s.mu.Lock()
@@ -177,7 +204,10 @@ func (st *store) WatchDir(ctx context.Context, dir string, fn func([]backend.Ent
 func (st *store) watch(ctx context.Context, readLocked func() any, fn func(any)) error {
 	heartbeat := time.NewTicker(backend.HeartbeatInterval)
 	defer heartbeat.Stop()
-	for ctx.Err() == nil {
+	for {
+		if err := st.usable(ctx); err != nil {
+			return err
+		}
 		st.s.mu.Lock()
 		changed, down := st.s.mu.changed, st.s.mu.down
 		v := readLocked()
@@ -188,14 +218,17 @@ func (st *store) watch(ctx context.Context, readLocked func() any, fn func(any))
 		select {
 		case <-changed:
 		case <-heartbeat.C:
+		case <-st.closed:
 		case <-ctx.Done():
 		}
 	}
-	return context.Cause(ctx)
 }
 
 func (st *store) OpenSession(ctx context.Context) (backend.Session, error) {
 	for {
+		if err := st.usable(ctx); err != nil {
+			return nil, fmt.Errorf("open session: %w", err)
+		}
 		if x := st.s.open(); x != nil {
 			return x, nil
 		}
@@ -204,6 +237,7 @@ func (st *store) OpenSession(ctx context.Context) (backend.Session, error) {
 		st.s.mu.Unlock()
 		select {
 		case <-changed:
+		case <-st.closed:
 		case <-ctx.Done():
 			return nil, fmt.Errorf("%w: %w", coordination.ErrUnavailable, context.Cause(ctx))
 		}
@@ -228,21 +262,37 @@ type session struct {
 	s     *Server
 	id    uint64
 	timer *time.Timer
+	// closed by its own Close; under the server's lock
+	closed bool
+}
+
+// overLocked is why the session can do nothing any more.
+func (x *session) overLocked() error {
+	switch {
+	case x.closed:
+		return coordination.ErrClosed
+	case x.s.mu.sessions[x.id] == nil:
+		return coordination.ErrSessionLost
+	}
+	return nil
 }
 
 func (x *session) ID() string               { return strconv.FormatUint(x.id, 10) }
 func (x *session) Timeout() time.Duration   { return x.s.timeout }
 func (x *session) Expired() <-chan struct{} { return nil }
 
-func (x *session) Renew(context.Context) (time.Time, error) {
+func (x *session) Renew(ctx context.Context) (time.Time, error) {
+	if ctx.Err() != nil {
+		return time.Time{}, fmt.Errorf("%w: %w", coordination.ErrUnavailable, context.Cause(ctx))
+	}
 	now := time.Now()
 	x.s.mu.Lock()
 	defer x.s.mu.Unlock()
 	if x.s.mu.down {
 		return time.Time{}, coordination.ErrUnavailable
 	}
-	if x.s.mu.sessions[x.id] == nil {
-		return time.Time{}, coordination.ErrSessionLost
+	if err := x.overLocked(); err != nil {
+		return time.Time{}, err
 	}
 	x.timer.Reset(x.s.timeout)
 	return now.Add(x.s.timeout * 9 / 10), nil
@@ -257,8 +307,11 @@ func (x *session) Txn(ctx context.Context, guards []backend.Guard, ops []backend
 	if x.s.mu.down {
 		return nil, coordination.ErrUnavailable
 	}
-	if x.s.mu.sessions[x.id] == nil {
-		return nil, coordination.ErrSessionLost
+	if err := x.overLocked(); err != nil {
+		return nil, err
+	}
+	if size := sizeOf(ops); size > maxTxnBytes || len(ops) > maxTxnOps {
+		return nil, fmt.Errorf("transaction of %d operations, %d bytes, the limits are %d and %d: %w", len(ops), size, maxTxnOps, maxTxnBytes, coordination.ErrTooLarge)
 	}
 	for i, g := range guards {
 		if x.s.mu.entries[g.Key].version != g.Version {
@@ -283,9 +336,17 @@ func (x *session) Txn(ctx context.Context, guards []backend.Guard, ops []backend
 	return versions, nil
 }
 
+func sizeOf(ops []backend.Op) (size int) {
+	for _, op := range ops {
+		size += len(op.Key) + len(op.Value)
+	}
+	return size
+}
+
 func (x *session) Close(context.Context) error {
 	x.s.mu.Lock()
 	defer x.s.mu.Unlock()
+	x.closed = true
 	if x.s.mu.down {
 		return coordination.ErrUnavailable
 	}

@@ -182,3 +182,72 @@ func testRenewal(e *env) {
 		e.Errorf("%d renewals proved anything, want at least %d", proven, want)
 	}
 }
+
+// testWatchBegins: what a watch tells first is at least as new as its call: an entry that was written or removed by another process before is seen so.
+func testWatchBegins(e *env) {
+	s, _ := e.session()
+	others := []backend.Store{e.another(e.h.Open), e.another(e.h.Open), e.another(e.h.Open)}
+	first := func(store backend.Store) (present bool) {
+		e.Helper()
+		ctx, cancel := context.WithTimeout(e.ctx, patience)
+		defer cancel()
+		for told := false; ; { // a watch may fail; until it has told anything that is no answer
+			err := store.WatchDir(ctx, "brokers", func(entries []backend.Entry) {
+				if !told {
+					told, present = true, len(entries) > 0
+					cancel()
+				}
+			})
+			if told {
+				return present
+			}
+			if ctx.Err() != nil {
+				e.Fatalf("WatchDir() = %v, and told nothing", err)
+			}
+		}
+	}
+	for i := range 12 {
+		store := others[i%len(others)]
+		e.txn(s, nil, op(backend.CreateEphemeral, "brokers/1", "a"))
+		if !first(store) {
+			e.Errorf("round %d: a watch began with an older state: an entry made before is missing", i)
+		}
+		e.txn(s, nil, op(backend.Delete, "brokers/1", ""))
+		if first(store) {
+			e.Errorf("round %d: a watch began with an older state: an entry removed before is there", i)
+		}
+	}
+}
+
+// testIsolation: a cluster sees nothing of another one whose name begins with its own.
+func testIsolation(e *env) {
+	if e.h.OpenNeighbour == nil {
+		e.Skip("the service has one cluster")
+	}
+	f := e.follow(func(ctx context.Context, f *follower) error {
+		return e.store.WatchDir(ctx, "records", func(entries []backend.Entry) { f.told(fmt.Sprint(len(entries))) })
+	})
+	e.eventually("an empty directory is told", f.shows("0"))
+	neighbour := e.another(e.h.OpenNeighbour)
+	theirs, _ := e.sessionOf(neighbour)
+	mine, _ := e.session()
+	v := e.txn(theirs, guards(at("chain", 0)), op(backend.Create, "chain", "theirs"), op(backend.Create, "records/a", "theirs"),
+		op(backend.CreateEphemeral, "brokers/1", "theirs"))
+	e.holds("chain", "", 0)
+	e.holds("records/a", "", 0)
+	for _, dir := range []string{"records", "brokers"} {
+		if got, err := e.store.List(e.ctx, dir); err != nil || len(got) != 0 {
+			e.Errorf("List(%s) = %v, %v, want nothing: it is the neighbour's", dir, got, err)
+		}
+	}
+	// The same names are free here; what happens to them is not seen there.
+	e.txn(mine, guards(at("chain", 0), at("brokers/1", 0)), op(backend.Create, "chain", "mine"), op(backend.CreateEphemeral, "brokers/1", "mine"))
+	e.eventually("heartbeats", func(before int) func() bool { return func() bool { return f.count() > before } }(f.count()))
+	if !f.shows("0")() {
+		e.Errorf("the watch told of records, all are the neighbour's")
+	}
+	e.txn(mine, nil, op(backend.Delete, "chain", ""), op(backend.Delete, "brokers/1", ""))
+	if got, err := neighbour.Get(e.ctx, "brokers/1"); err != nil || got.Version != v[2] {
+		e.Errorf("the neighbour's brokers/1 = version %d, %v, want %d", got.Version, err, v[2])
+	}
+}
