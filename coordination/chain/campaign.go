@@ -71,7 +71,9 @@ func (s *session) Usurp(ctx context.Context, epoch int32) (coordination.Leadersh
 		case !retryable(err) && !errors.Is(err, errRaced):
 			return nil, fmt.Errorf("usurp epoch %d: %w", epoch, err)
 		}
-		pause(ctx, retryPause)
+		if !errors.Is(err, errRaced) { // a holder that commits all the time leaves gaps between its commits, not pauses
+			pause(ctx, retryPause)
+		}
 	}
 }
 
@@ -143,7 +145,7 @@ func (s *session) claim(ctx context.Context, request uuid.UUID, accept func(head
 	if reg == nil {
 		return nil, coordination.ErrNotRegistered
 	}
-	h, version, err := s.c.readHead(ctx)
+	h, version, holder, err := s.c.readHeadAnd(ctx, controllerKey)
 	if err != nil {
 		return nil, err
 	}
@@ -152,10 +154,6 @@ func (s *session) claim(ctx context.Context, request uuid.UUID, accept func(head
 	}
 	if h.request == request { // an earlier try was applied after all
 		return s.lead(ctx, *h, version)
-	}
-	holder, err := s.c.store.Get(ctx, controllerKey)
-	if err != nil {
-		return nil, err
 	}
 	if err := accept(*h, holder); err != nil {
 		return nil, err

@@ -86,14 +86,32 @@ func (h *head) status() coordination.Status {
 
 // readHead returns nil without error when there is no chain yet, and ErrLineage when the chain is not the continuation of what was seen before.
 func (c *Coordinator) readHead(ctx context.Context) (*head, uint64, error) {
+	before := c.seen.newest() // what others of this process see while the read is under way proves nothing about it
 	if c.ctx.Err() != nil {
 		return nil, 0, context.Cause(c.ctx)
 	}
-	before := c.seen.newest() // what others of this process see while the read is under way proves nothing about it
 	e, err := c.store.Get(ctx, chainKey)
 	if err != nil {
 		return nil, 0, fmt.Errorf("read chain: %w", err)
 	}
+	return c.headOf(e, before)
+}
+
+// readHeadAnd reads another key with the chain in one request: the shorter a claim takes, the better are its chances against a holder that commits.
+func (c *Coordinator) readHeadAnd(ctx context.Context, key string) (*head, uint64, backend.Entry, error) {
+	before := c.seen.newest()
+	if c.ctx.Err() != nil {
+		return nil, 0, backend.Entry{}, context.Cause(c.ctx)
+	}
+	es, err := c.store.GetMany(ctx, []string{chainKey, key})
+	if err != nil {
+		return nil, 0, backend.Entry{}, fmt.Errorf("read chain: %w", err)
+	}
+	h, version, err := c.headOf(es[0], before)
+	return h, version, es[1], err
+}
+
+func (c *Coordinator) headOf(e backend.Entry, before commitID) (*head, uint64, error) {
 	if e.Version == 0 {
 		return nil, 0, before.since(nil)
 	}

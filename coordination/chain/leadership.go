@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"sync"
+	"time"
 
 	"github.com/google/uuid"
 	"github.com/regency-project/regency/coordination"
@@ -121,33 +122,39 @@ func (l *leadership) fence(by head) {
 	l.cancel(fmt.Errorf("epoch %d: broker %d claimed epoch %d: %w", l.claim.epoch, by.holder, by.epoch, coordination.ErrFenced))
 }
 
+// settleLimit is how long after the end of its term a commit may look for what became of it.
+const settleLimit = 2 * time.Second
+
 // Commit implements coordination.Leadership.
 func (l *leadership) Commit(ctx context.Context, m []coordination.Mutation) (uint64, error) {
-	ctx, cancel := context.WithCancelCause(ctx)
-	defer cancel(nil)
-	defer context.AfterFunc(l.ctx, func() { cancel(context.Cause(l.ctx)) })()
+	// The end of the term cuts off what is being sent, but not at once the look at what became of it: who is fenced in the middle of a commit is to know
+	// whether that was the last one.
+	look, stop := outlast(ctx, l.ctx, settleLimit)
+	defer stop()
+	ctx, cancel := outlast(ctx, l.ctx, 0)
+	defer cancel()
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if err := l.check(m); err != nil {
 		return 0, err
 	}
 	if l.mu.pending != nil {
-		if _, err := l.settleLocked(ctx); err != nil {
+		if _, err := l.settleLocked(look); err != nil {
 			return 0, err
 		}
 	}
-	for {
+	for l.ctx.Err() == nil {
 		seq, err := l.commitOnceLocked(ctx, m)
 		switch {
 		case err == nil:
 			return seq, nil
 		case errors.Is(err, coordination.ErrConflict):
 			// Our guard is the newest version we wrote; only another leader's claim, or a late original of ours (settled above), can have moved it.
-			return 0, l.deposedLocked(ctx, err)
+			return 0, l.deposedLocked(look, err)
 		case !errors.Is(err, coordination.ErrOutcomeUnknown):
 			return 0, fmt.Errorf("commit: %w", err)
 		}
-		applied, err := l.settleLocked(ctx)
+		applied, err := l.settleLocked(look)
 		if err != nil {
 			return 0, err
 		}
@@ -155,6 +162,21 @@ func (l *leadership) Commit(ctx context.Context, m []coordination.Mutation) (uin
 			return l.mu.newest.seq, nil
 		}
 	}
+	return 0, fmt.Errorf("commit: %w", l.Err())
+}
+
+// outlast returns a context that ends with ctx, or when the term has been over for d.
+func outlast(ctx, term context.Context, d time.Duration) (context.Context, context.CancelFunc) {
+	ctx, cancel := context.WithCancelCause(ctx)
+	stop := context.AfterFunc(term, func() {
+		if d == 0 {
+			cancel(context.Cause(term))
+			return
+		}
+		t := time.AfterFunc(d, func() { cancel(context.Cause(term)) })
+		context.AfterFunc(ctx, func() { t.Stop() })
+	})
+	return ctx, func() { stop(); cancel(nil) }
 }
 
 // check refuses what must not be sent at all.
