@@ -34,7 +34,7 @@ var rules = []struct {
 	{pkg: "broker", not: []string{module + "coordination/etcd", module + "coordination/zookeeper", module + "coordination/consul", module + "coordination/embedded", module + "bench", module + "cmd"},
 		why: "the broker knows the Coordinator, no backend"},
 	{pkg: "bench/", not: []string{module + "broker", module + "storage", module + "cmd", module + "coordination"},
-		except: []string{module + "coordination/profile", module + "coordination/ensemble", module + "coordination/process"},
+		except: []string{module + "coordination/profile", module + "coordination/ensemble", module + "coordination/process", module + "coordination/backend/options"},
 		why:    "the harness is a black box beside the cluster: it shares settings and process control, no server code"},
 }
 

@@ -5,6 +5,7 @@ package ensemble
 
 import (
 	"context"
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -16,6 +17,7 @@ import (
 
 	"golang.org/x/sync/errgroup"
 
+	"github.com/regency-project/regency/coordination/backend/options"
 	"github.com/regency-project/regency/coordination/process"
 	"github.com/regency-project/regency/coordination/profile"
 )
@@ -28,6 +30,9 @@ type Options struct {
 	ServersDir string       // where the servers are installed; DefaultServersDir when empty
 	Members    int          // 3 when 0
 	Logger     *slog.Logger // slog.Default when nil
+
+	// Security makes the members serve TLS, and refuse strangers.
+	Security profile.Security
 }
 
 // Ensemble is a running ensemble. Its methods may be called from any goroutine; those that act on the same member wait for
@@ -35,6 +40,8 @@ type Options struct {
 type Ensemble struct {
 	binary  Binary
 	profile profile.Profile
+	secure  profile.Security
+	tls     *tls.Config // towards the members; nil without TLS
 	dir     string
 	ownsDir bool
 	ports   []int
@@ -111,7 +118,12 @@ func newEnsemble(o Options) (*Ensemble, error) {
 	if err != nil {
 		return nil, err
 	}
-	e := &Ensemble{binary: binary, profile: settings, log: o.Logger, http: newHTTPClient()}
+	e := &Ensemble{binary: binary, profile: settings, secure: o.Security, log: o.Logger}
+	files := options.TLS{CA: o.Security.CA, Cert: o.Security.Cert, Key: o.Security.Key}
+	if e.tls, err = files.Load(); err != nil {
+		return nil, err
+	}
+	e.http = newHTTPClient(e.tls)
 	if err := e.layOut(o); err != nil {
 		return nil, errors.Join(err, e.release())
 	}
@@ -144,7 +156,7 @@ func (e *Ensemble) layOut(o Options) error {
 		}
 	}
 	for i, server := range servers {
-		command, err := profile.Member(e.profile, servers, i)
+		command, err := profile.SecuredMember(e.profile, servers, i, e.secure)
 		if err != nil {
 			return err
 		}
@@ -225,7 +237,7 @@ func (e *Ensemble) Endpoints() []string {
 	return endpoints
 }
 
-// URL is what `regency broker --coordination` takes for this ensemble and its profile; prefix isolates clusters.
+// URL is what `regency broker --coordination` takes for this ensemble and its profile; prefix isolates clusters. Credentials are the caller's to add.
 func (e *Ensemble) URL(prefix string) (string, error) {
 	return profile.CoordinationURL(e.profile, e.Endpoints(), prefix)
 }

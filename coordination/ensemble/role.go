@@ -3,6 +3,7 @@ package ensemble
 import (
 	"bytes"
 	"context"
+	"crypto/tls"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -33,9 +34,9 @@ type view struct {
 	term   uint64 // of the election, where the service tells; a higher one is newer
 }
 
-func newHTTPClient() *http.Client {
+func newHTTPClient(t *tls.Config) *http.Client {
 	// A transport of our own, so that Close leaves no idle connection in the process-wide one.
-	return &http.Client{Transport: &http.Transport{MaxIdleConnsPerHost: 2}, Timeout: askLimit}
+	return &http.Client{Transport: &http.Transport{MaxIdleConnsPerHost: 2, TLSClientConfig: t}, Timeout: askLimit}
 }
 
 // Leader asks every member and returns the index of the one that leads: it says so itself and a majority of the members
@@ -102,7 +103,7 @@ func (e *Ensemble) askOne(ctx context.Context, s profile.Server) view {
 	case profile.Etcd:
 		return e.askEtcd(ctx, s)
 	case profile.ZooKeeper:
-		return askZooKeeper(ctx, s)
+		return e.askZooKeeper(ctx, s)
 	default:
 		return e.askConsul(ctx, s)
 	}
@@ -129,8 +130,8 @@ func (e *Ensemble) askEtcd(ctx context.Context, s profile.Server) view {
 }
 
 // askZooKeeper sends the four letters srvr. The term is the epoch, the high half of the zxid.
-func askZooKeeper(ctx context.Context, s profile.Server) view {
-	text, err := fourLetters(ctx, s.Endpoint(), "srvr")
+func (e *Ensemble) askZooKeeper(ctx context.Context, s profile.Server) view {
+	text, err := e.fourLetters(ctx, s.Endpoint(), "srvr")
 	if err != nil {
 		return view{err: err}
 	}
@@ -156,8 +157,12 @@ func askZooKeeper(ctx context.Context, s profile.Server) view {
 	return v
 }
 
-func fourLetters(ctx context.Context, endpoint, word string) (string, error) {
-	conn, err := new(net.Dialer).DialContext(ctx, "tcp", endpoint)
+func (e *Ensemble) fourLetters(ctx context.Context, endpoint, word string) (string, error) {
+	dial := new(net.Dialer).DialContext
+	if e.tls != nil {
+		dial = (&tls.Dialer{Config: e.tls}).DialContext
+	}
+	conn, err := dial(ctx, "tcp", endpoint)
 	if err != nil {
 		return "", err
 	}
@@ -196,9 +201,16 @@ func (e *Ensemble) call(ctx context.Context, method string, s profile.Server, pa
 	if method == http.MethodPost {
 		body = bytes.NewReader([]byte("{}"))
 	}
-	req, err := http.NewRequestWithContext(ctx, method, "http://"+s.Endpoint()+path, body)
+	scheme := "http://"
+	if e.tls != nil {
+		scheme = "https://"
+	}
+	req, err := http.NewRequestWithContext(ctx, method, scheme+s.Endpoint()+path, body)
 	if err != nil {
 		return err
+	}
+	if e.secure.ManagementToken != "" {
+		req.Header.Set("X-Consul-Token", e.secure.ManagementToken)
 	}
 	resp, err := e.http.Do(req)
 	if err != nil {
@@ -252,7 +264,7 @@ func (e *Ensemble) probe(ctx context.Context, s profile.Server) error {
 		}
 		return nil
 	case profile.ZooKeeper: // a server that answers srvr with a mode has synchronised with its leader
-		return askZooKeeper(ctx, s).err
+		return e.askZooKeeper(ctx, s).err
 	default:
 		return e.probeConsul(ctx, s)
 	}

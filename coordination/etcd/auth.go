@@ -103,6 +103,8 @@ func explain(c Config, err error) error {
 		remedy = "user, password_file: the service has authentication switched off: leave them out, or switch it on"
 	case sameAnswer(err, rpctypes.ErrGRPCUserEmpty) && c.User == "":
 		remedy = "user, password_file: missing, and the service wants a user"
+	case sameAnswer(err, rpctypes.ErrGRPCPermissionDenied) && c.User == "":
+		remedy = fmt.Sprintf("user, password_file: missing, and without them we lack readwrite on the prefix %s/", c.Prefix)
 	case sameAnswer(err, rpctypes.ErrGRPCPermissionDenied):
 		remedy = fmt.Sprintf("user: %q lacks a right: its role needs readwrite on the prefix %s/", c.User, c.Prefix)
 	default:

@@ -147,6 +147,10 @@ const logback = `<configuration>
 
 // ConsulMember renders a Consul server agent: its arguments and its JSON configuration.
 func ConsulMember(p Profile, ensemble []Server, i int) (Command, error) {
+	return consulMember(p, ensemble, i, Security{})
+}
+
+func consulMember(p Profile, ensemble []Server, i int, security Security) (Command, error) {
 	if p.Consul == nil {
 		return Command{}, fmt.Errorf("render Consul member %d: %w", i+1, errNoSettings)
 	}
@@ -182,6 +186,7 @@ func ConsulMember(p Profile, ensemble []Server, i int) (Command, error) {
 	if self.bind() != self.Host && net.ParseIP(self.Host) != nil {
 		config["advertise_addr"] = self.Host
 	}
+	secureConsul(config, self, security)
 	data, err := json.MarshalIndent(config, "", "  ")
 	if err != nil {
 		return Command{}, fmt.Errorf("render Consul member %d: %w", i+1, err)

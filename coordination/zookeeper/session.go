@@ -88,7 +88,11 @@ func (s *Store) openOnce(ctx context.Context) (*Session, error) {
 }
 
 func (s *Store) establish(ctx context.Context, l *link) (*Session, error) {
-	if err := l.ready(ctx); err != nil {
+	// Bounded here: openOnce looks between the tries whether there is a setting to blame.
+	wait, cancel := context.WithTimeoutCause(ctx, s.cfg.Request, errRequestLimit)
+	err := l.ready(wait)
+	cancel()
+	if err != nil {
 		return nil, err
 	}
 	if err := s.authenticate(ctx, l); err != nil {
@@ -100,7 +104,7 @@ func (s *Store) establish(ctx context.Context, l *link) (*Session, error) {
 	id := fmt.Sprintf("%016x", uint64(l.conn.SessionID()))
 	session := &Session{store: s, link: l, id: id, path: s.path(sessionDir + "/" + id), timeout: l.granted()}
 	session.mu.proof = newProof(session.timeout, s.cfg.Tick)
-	_, err := call(ctx, l, func(c *zk.Conn) (string, error) {
+	_, err = call(ctx, l, func(c *zk.Conn) (string, error) {
 		return c.Create(session.path, nil, zk.FlagEphemeral, s.acl)
 	})
 	// It exists when the answer to a create was lost and the library sent it again on the same session.

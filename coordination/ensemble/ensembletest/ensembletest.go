@@ -20,19 +20,31 @@ const readyLimit = 2 * time.Minute
 // skipped, with the remedy, elsewhere.
 func Start(t testing.TB, b profile.Backend, n profile.Name) *ensemble.Ensemble {
 	t.Helper()
-	Require(t, b)
+	return start(t, ensemble.Options{Backend: b, Profile: n})
+}
+
+func start(t testing.TB, o ensemble.Options) *ensemble.Ensemble {
+	t.Helper()
+	Require(t, o.Backend)
+	o.Dir, o.Logger = t.TempDir(), slog.New(slog.DiscardHandler)
 	ctx, cancel := context.WithTimeout(context.Background(), readyLimit)
 	defer cancel()
-	e, err := ensemble.Start(ctx, ensemble.Options{Backend: b, Profile: n, Dir: t.TempDir(), Logger: slog.New(slog.DiscardHandler)})
+	e, err := ensemble.Start(ctx, o)
 	if err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() {
 		if err := e.Close(); err != nil {
-			t.Errorf("close the %s ensemble: %v", b, err)
+			t.Errorf("close the %s ensemble: %v", o.Backend, err)
 		}
 	})
 	return e
+}
+
+// StartOne starts a single, secured member that ends with the test.
+func StartOne(t testing.TB, b profile.Backend, n profile.Name, s profile.Security) *ensemble.Ensemble {
+	t.Helper()
+	return start(t, ensemble.Options{Backend: b, Profile: n, Members: 1, Security: s})
 }
 
 // Require ends the test unless the backend's server is installed.
