@@ -104,8 +104,7 @@ func (e Expanded) Filter(horizon int64, keep func(Record) bool) (Batch, error) {
 	be.PutUint64(out[27:], uint64(first))
 	be.PutUint64(out[35:], uint64(newest))
 	be.PutUint32(out[57:], count)
-	be.PutUint32(out[17:], crc32.Checksum(out[crcStart:], castagnoli))
-	return out, nil
+	return Reseal(out), nil
 }
 
 // appendShifted appends a record that was decoded before, with by added to its
@@ -121,4 +120,10 @@ func appendShifted(buf, raw []byte, by int64) []byte {
 	head := binary.AppendVarint([]byte{attributes}, delta+by)
 	buf = binary.AppendVarint(buf, int64(len(head)+len(rest)))
 	return append(append(buf, head...), rest...)
+}
+
+// Reseal writes the checksum that fits the batch's bytes, in place.
+func Reseal(b Batch) Batch {
+	binary.BigEndian.PutUint32(b[17:], crc32.Checksum(b[crcStart:], castagnoli))
+	return b
 }
