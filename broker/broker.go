@@ -15,9 +15,11 @@ import (
 	"sync"
 	"time"
 
+	"github.com/google/uuid"
 	"github.com/regency-project/regency/broker/api"
 	"github.com/regency-project/regency/broker/cluster"
 	"github.com/regency-project/regency/broker/controlloop"
+	"github.com/regency-project/regency/broker/detector"
 	"github.com/regency-project/regency/broker/event"
 	"github.com/regency-project/regency/broker/group"
 	"github.com/regency-project/regency/broker/membership"
@@ -41,7 +43,7 @@ func Run(ctx context.Context, cfg Config, coordinator coordination.Coordinator, 
 	if log == nil {
 		log = slog.New(slog.DiscardHandler)
 	}
-	n := &node{cfg: cfg.withDefaults(), coordinator: coordinator, events: events, log: log, current: cluster.NewCurrent()}
+	n := &node{cfg: cfg.withDefaults(), coordinator: coordinator, events: events, log: log, current: cluster.NewCurrent(), process: uuid.New()}
 	events.Emit("broker.started", "version", cfg.Version)
 	return n.run(ctx)
 }
@@ -53,6 +55,7 @@ type node struct {
 	events      *event.Log
 	log         *slog.Logger
 	current     *cluster.Current
+	process     uuid.UUID // this run of the broker, as its peers tell it from the next
 
 	store          *storage.Store
 	clients, peers net.Listener
@@ -60,6 +63,7 @@ type node struct {
 	pool           *peer.Pool
 	loop           *controlloop.Loop
 	control        *controlloop.Client
+	watched        *detector.Peers // nil: not this kind of detector
 	partitions     *partition.Set
 	groups         *group.Manager
 }
@@ -155,9 +159,16 @@ func (n *node) assemble() error {
 		return err
 	}
 	n.pool = peer.NewPool(peer.Config{SourceAddress: n.cfg.SourceAddress, ClientID: fmt.Sprintf("broker-%d", n.cfg.ID)})
-	n.loop = controlloop.New(controlloop.Config{
+	loop := controlloop.Config{
 		ID: n.cfg.ID, Coordinator: n.coordinator, Current: n.current, Events: n.events, Log: n.log, RebalanceDelay: n.cfg.RebalanceDelay,
-	})
+	}
+	if n.cfg.Detector.Kind == detector.Peer {
+		n.watched = detector.NewPeers(detector.PeersConfig{
+			ID: n.cfg.ID, Config: n.cfg.Detector, Current: n.current, Dial: n.pool.Dial, Events: n.events, Log: n.log,
+		})
+		loop.Registrations = n.watched.Registrations
+	}
+	n.loop = controlloop.New(loop)
 	n.control = controlloop.NewClient(controlloop.ClientConfig{
 		ID: n.cfg.ID, Loop: n.loop, Current: n.current, Peers: n.pool, Epoch: func() int64 { return n.self(n.current.View()).Epoch },
 		DefaultPartitions: n.cfg.DefaultPartitions, DefaultReplicationFactor: n.cfg.DefaultReplicationFactor, MaxPartitions: n.cfg.MaxPartitions,
@@ -182,7 +193,10 @@ func (n *node) start(core, identity, serving *stage) {
 	core.run("replication", replication.New(replication.Config{Set: n.partitions, Peers: n.pool, Log: n.log}).Run)
 	core.run("groups", n.groups.Run)
 	core.run("retention", n.retain)
-	identity.run("membership", func(ctx context.Context) error { return n.member.Run(ctx, n.loop.Lead) })
+	if n.watched != nil {
+		core.run("watch peers", n.watched.Run)
+	}
+	identity.run("membership", func(ctx context.Context) error { return n.member.Run(ctx, n.hold) })
 	keys := n.api().Keys()
 	serve := func(kind api.ListenerKind, ln net.Listener) {
 		s := server.New(server.Config{Kind: kind, Keys: keys, Log: n.log})
@@ -194,9 +208,22 @@ func (n *node) start(core, identity, serving *stage) {
 	n.log.Info("listening", "broker", n.cfg.ID, "client", n.clients.Addr(), "peer", n.peers.Addr())
 }
 
+// hold is what the broker does with a session for as long as it holds.
+func (n *node) hold(ctx context.Context, s coordination.Session) error {
+	if n.watched != nil {
+		n.watched.Hold(s)
+		defer n.watched.Hold(nil)
+	}
+	return n.loop.Lead(ctx, s)
+}
+
 func (n *node) api() *api.Broker {
 	return &api.Broker{
 		ID: n.cfg.ID, Current: n.current, Control: n.control, Decide: n.control, Groups: n.groups, Partitions: n.partitions, Log: n.log,
+		Self: func() detector.Self {
+			incarnation, _ := n.member.Identity()
+			return detector.Self{Broker: n.cfg.ID, Process: n.process, Incarnation: incarnation}
+		},
 		Config: api.Config{
 			AutoCreateTopics: n.cfg.AutoCreateTopics, DefaultPartitions: n.cfg.DefaultPartitions,
 			DefaultReplicationFactor: n.cfg.DefaultReplicationFactor, OffsetsPartitions: n.cfg.OffsetsPartitions,

@@ -16,6 +16,7 @@ import (
 	"time"
 
 	"github.com/regency-project/regency/broker/cluster"
+	"github.com/regency-project/regency/broker/detector"
 	"github.com/regency-project/regency/broker/event"
 	"github.com/regency-project/regency/broker/metafile"
 	"github.com/regency-project/regency/coordination"
@@ -71,6 +72,7 @@ type running struct {
 type testCluster struct {
 	t       *testing.T
 	server  *memory.Server
+	detect  detector.Config
 	brokers map[int32]*running
 	dirs    map[int32]string
 	ports   map[int32][2]string // kept over restarts
@@ -78,7 +80,12 @@ type testCluster struct {
 
 func newTestCluster(t *testing.T, session time.Duration, ids ...int32) *testCluster {
 	t.Helper()
-	c := &testCluster{t: t, server: memory.NewServer(session), brokers: map[int32]*running{}, dirs: map[int32]string{}, ports: map[int32][2]string{}}
+	return newDetectingCluster(t, session, detector.Config{}, ids...)
+}
+
+func newDetectingCluster(t *testing.T, session time.Duration, d detector.Config, ids ...int32) *testCluster {
+	t.Helper()
+	c := &testCluster{t: t, detect: d, server: memory.NewServer(session), brokers: map[int32]*running{}, dirs: map[int32]string{}, ports: map[int32][2]string{}}
 	for _, id := range ids {
 		c.dirs[id] = t.TempDir()
 		c.ports[id] = [2]string{"127.0.0.1:0", "127.0.0.1:0"}
@@ -96,6 +103,7 @@ func (c *testCluster) start(ids ...int32) {
 		r.cfg = Config{
 			ID: id, DataDir: c.dirs[id], Listen: c.ports[id][0], PeerListen: c.ports[id][1], MemoryBudget: 32 << 20,
 			RebalanceDelay: 100 * time.Millisecond, ReplicaLagMax: 2 * time.Second, OffsetsPartitions: 2,
+			Detector: c.detect,
 		}
 		go func() {
 			defer close(r.done)

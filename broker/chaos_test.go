@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/regency-project/regency/broker/cluster"
+	"github.com/regency-project/regency/broker/detector"
 	"github.com/twmb/franz-go/pkg/kerr"
 	"github.com/twmb/franz-go/pkg/kgo"
 	"github.com/twmb/franz-go/pkg/kmsg"
@@ -16,7 +17,13 @@ import (
 
 // TestRollingKills kills one broker after the other under a stream of idempotent acks=all records, and then all at once: each acknowledged record is read once.
 func TestRollingKills(t *testing.T) {
-	c := newTestCluster(t, 300*time.Millisecond, 1, 2, 3)
+	for _, kind := range []detector.Kind{detector.Session, detector.Peer} {
+		t.Run(string(kind), func(t *testing.T) { rollingKills(t, detector.Config{Kind: kind, Beat: 50 * time.Millisecond}) })
+	}
+}
+
+func rollingKills(t *testing.T, d detector.Config) {
+	c := newDetectingCluster(t, 300*time.Millisecond, d, 1, 2, 3)
 	v := c.live(1, 2, 3)
 	c.keepPorts(v)
 	cl := c.client(v, kgo.RecordRetries(1<<30), kgo.RecordDeliveryTimeout(patience))
@@ -135,7 +142,7 @@ func (c *testCluster) coordinator(cl *kgo.Client, group string) int32 {
 
 // TestServiceDown: established leaders go on without the coordination service, and nothing moves when it returns.
 func TestServiceDown(t *testing.T) {
-	c := newTestCluster(t, 500*time.Millisecond, 1, 2, 3)
+	c := newDetectingCluster(t, 500*time.Millisecond, watching, 1, 2, 3)
 	v := c.live(1, 2, 3)
 	c.keepPorts(v)
 	cl := c.client(v)

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/regency-project/regency/broker/cluster"
+	"github.com/regency-project/regency/broker/detector"
 	"github.com/regency-project/regency/storage"
 )
 
@@ -40,6 +41,8 @@ type Config struct {
 	// RebalanceDelay is how long all live replicas must be in sync before leadership goes back to the preferred ones; 0 is 5 s, negative is never. It matters on
 	// the broker that is the controller.
 	RebalanceDelay time.Duration
+	// Detector notices dead brokers sooner than their sessions end.
+	Detector detector.Config
 
 	// DefaultPartitions (0: 1) and DefaultReplicationFactor (0: 3) are for topics that are created without saying. For automatic creation the factor is lowered to
 	// the number of live brokers. MaxPartitions bounds a topic; 0 is 10 000.
@@ -60,6 +63,7 @@ func (c Config) withDefaults() Config {
 			*d = def
 		}
 	}
+	c.Detector = c.Detector.WithDefaults()
 	orDuration(&c.ReplicaLagMax, 10*time.Second)
 	orDuration(&c.StallLimit, 10*time.Second)
 	orDuration(&c.ShutdownTimeout, 5*time.Second)
@@ -92,6 +96,9 @@ func (c Config) Validate() error {
 		fault(err == nil, "%s %q: want host:port", name, address)
 	}
 	fault(c.SourceAddress == "" || net.ParseIP(c.SourceAddress) != nil, "SourceAddress %q: want an IP address", c.SourceAddress)
+	if err := c.Detector.Validate(); err != nil {
+		errs = append(errs, fmt.Errorf("broker configuration: %w", err))
+	}
 	for name, d := range map[string]time.Duration{"ReplicaLagMax": c.ReplicaLagMax, "StallLimit": c.StallLimit, "ShutdownTimeout": c.ShutdownTimeout} {
 		fault(d >= 0, "%s %s: use 0 or more", name, d)
 	}

@@ -7,6 +7,7 @@ import (
 	"slices"
 
 	"github.com/regency-project/regency/broker/cluster"
+	"github.com/regency-project/regency/broker/detector"
 	"github.com/regency-project/regency/broker/group"
 	"github.com/regency-project/regency/broker/partition"
 	"github.com/twmb/franz-go/pkg/kmsg"
@@ -109,13 +110,15 @@ type Broker struct {
 	Partitions *partition.Set
 	Config     Config
 	Log        *slog.Logger
+	// Self is who answers the heartbeats of other brokers.
+	Self func() detector.Self
 
 	producerIDs producerIDs
 }
 
-// Keys is the table of what is served, ordered by number; where the peer listener serves a key in other versions, its entry comes second. The areas' parts are in keys_client.go, keys_controller.go and keys_data.go.
+// Keys is the table of what is served, ordered by number; where the peer listener serves a key in other versions, its entry comes second. The areas' parts are in keys_client.go, keys_controller.go, keys_data.go and keys_peer.go.
 func (b *Broker) Keys() []Key {
-	keys := slices.Concat(b.clientKeys(), b.controllerKeys(), b.dataKeys())
+	keys := slices.Concat(b.clientKeys(), b.controllerKeys(), b.dataKeys(), b.peerKeys())
 	slices.SortStableFunc(keys, func(x, y Key) int { return int(x.Num) - int(y.Num) })
 	return keys
 }

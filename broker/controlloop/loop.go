@@ -34,6 +34,8 @@ type Config struct {
 	Current     *cluster.Current // set by the broker's watch of the commit chain
 	Events      *event.Log
 	Log         *slog.Logger
+	// Registrations, when set, is told what the watch of the registrations tells. It must not block.
+	Registrations func([]coordination.Registered)
 	// RebalanceDelay: 0 is DefaultRebalanceDelay; negative never rebalances by itself.
 	RebalanceDelay time.Duration
 }
@@ -75,6 +77,9 @@ func (l *Loop) registrations(present []coordination.Registered) {
 	select {
 	case l.changed <- struct{}{}:
 	default:
+	}
+	if l.cfg.Registrations != nil {
+		l.cfg.Registrations(present)
 	}
 	l.report("registration.gone", before, present)
 	l.report("registration.seen", present, before)

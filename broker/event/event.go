@@ -11,6 +11,11 @@
 //	session.opened        session, timeout_ms            session.valid / session.suspect / session.lost follow its state
 //	registration.gone     id, incarnation                a candidate's watch no longer shows a broker: detection
 //	registration.seen     id, incarnation
+//	peer.suspected        id, incarnation, evidence, silent_ms   this broker has evidence that another is dead: refused, replaced or silent; it last answered
+//	                                                     silent_ms ago. peer.answered (id, incarnation) takes it back
+//	broker.evicted        id, incarnation, by, evidence  the service took our eviction; by is the detector: peer or guardian
+//	guardian.ready        pid                            the guardian process beside this broker can evict it
+//	guardian.acted        id, incarnation, silent_ms     it learned of the broker's death and evicts it; broker is its broker, pid its own
 //	controller.claimed    epoch, seq                     this broker leads the cluster
 //	controller.loaded     epoch, seq                     its view has reached its claim
 //	controller.lost       epoch, reason

@@ -39,6 +39,7 @@ var shapes = map[kmsg.Key][]shape{
 	kmsg.DeleteGroups:         {{2, 2, "(s)"}},
 	kmsg.AlterPartition:       {{2, 2, "48[u[44(4)14]]"}, {3, 3, "48[u[44[48]14]]"}},
 	kmsg.DescribeCluster:      {{0, 0, "1"}},
+	kmsg.BrokerHeartbeat:      {{0, 0, "48811"}},
 	kmsg.AllocateProducerIDs:  {{0, 0, "48"}},
 }
 
