@@ -20,6 +20,16 @@
 // at the answer to a renewal that was sent at t, the service holds the session until t + 2 TTL less that lease at least; t + TTL is provable where
 // a TTL is longer than the lease, as it must be for a session to survive a change of leaders anyway. (An operator can destroy any session at any time,
 // on every backend.)
+//
+// # Rights
+//
+// With ACLs that deny by default, a token needs this policy, for a prefix "cluster-a" (slashes of a prefix become dashes in regency-…):
+//
+//	key_prefix "cluster-a/"         { policy = "write" }
+//	session    "regency-cluster-a" { policy = "write" }
+//	node       "regency-cluster-a" { policy = "write" }
+//
+// TLS is towards an agent's ports.https; ca= verifies the agent, cert= and key= serve an agent with verify_incoming.
 package consul
 
 import (
