@@ -57,6 +57,11 @@ lint: ## gofmt, go vet and staticcheck over all modules
 soak: ## Run what is too long for CI: the race detector over all modules, long random tests
 	@for m in $(MODULES); do (cd $$m && CGO_ENABLED=1 REGENCY_SOAK=1 go test -race -timeout 60m ./...); done
 
+.PHONY: bench-storage
+bench-storage: build ## Measure the log against files, kfake and NATS, print the table of targets (20 GB of disk; ARGS='-quick', '-only append64', '-sustained 0', …)
+	cd storage/storagebench && GOWORK=off go build -o ../../bin/storagebench .
+	bin/storagebench -regency bin/regency $(ARGS)
+
 .PHONY: compose-check
 compose-check: ## Validate the Compose files with the Compose tool
 	compose/check.sh
