@@ -7,7 +7,10 @@ var basics = []testCase{
 	{"BootstrapRace", testBootstrapRace},
 	{"CommitsAreAtomicAndExact", testCommits},
 	{"TooLarge", testTooLarge},
+	{"LimitsAreExact", testLimits},
+	{"RegistrationRace", testRegistrationRace},
 	{"PrefixIsolation", testIsolation},
+	{"Closed", testClosed},
 }
 
 var sessions = []testCase{
@@ -19,6 +22,17 @@ var sessions = []testCase{
 	{"UnhealthySessionLapses", testUnhealthy},
 	{"KilledProcessIsDetected", testKilled},
 	{"StoppedProcessIsDetected", testStopped},
+	{"HeldToItsDeadline", testHeldToDeadline},
+	{"SuspectBeforeItIsGone", testSuspectBeforeGone},
+	{"SuspectAndBack", testSuspectAndBack},
+	{"SilentEndpointsAreSurvived", testSilentEndpoints},
+	{"DuplicateIDRace", testDuplicateRace},
+	{"RestartTakesItsRegistrationOver", testRestart},
+	{"LostRegistrationAnswer", testLostRegistration},
+	{"CancelledRegistrationEndsWithItsSession", testCancelledRegistration},
+	{"LateRegistrationOfAClosedSession", testLateRegistration},
+	{"OrphanedClaimBlocksNobody", testOrphanedClaim},
+	{"LateClaimOfAClosedSession", testLateClaim},
 }
 
 var elections = []testCase{
@@ -38,11 +52,23 @@ var elections = []testCase{
 	{"EpochsEndClearly", testEpochLimit},
 }
 
-var ambiguities []testCase
+var ambiguities = []testCase{
+	{"CutCommitsApplyExactlyOnce", testCutCommits},
+	{"LateOriginalNeverApplies", testLateOriginal},
+	{"ServiceLeaderKilledMidTransaction", testLeaderKilled},
+}
 
 var watches = []testCase{
 	{"WatchHasNoGaps", testWatch},
 	{"RingOverrun", testRingOverrun},
+	{"WatchesStartUnderCommits", testWatchesStart},
+	{"SlowConsumerStallsNobody", testSlowConsumer},
+	{"OverrunWhileCutOff", testOverrunWhileCut},
+	{"FleetingWhileCutOff", testFleetingWhileCut},
+	{"ServerSwitch", testServerSwitch},
+	{"Laggard", testLaggard},
+	{"DeadStreamIsNoticed", testDeadStream},
+	{"RegistrationSetsInOrder", testRegistrationSets},
 }
 
 var operations = []testCase{
@@ -50,4 +76,7 @@ var operations = []testCase{
 	{"NoGoroutineLeaks", testLeaks},
 	{"OutageKeepsEverything", testOutage},
 	{"CancellationDuringOutage", testOutageCancellation},
+	{"ServiceLeaderDiesAgainAndAgain", testServiceLeaderDies},
+	{"EpochsGrowAcrossARestart", testServiceRestart},
+	{"StoreSetBackIsAnotherLineage", testSetBack},
 }
