@@ -141,6 +141,9 @@ func (c Config) Validate() error {
 	if _, member := c.self(); member && c.DataDir == "" {
 		errs = append(errs, fmt.Errorf("data directory: broker %d is a member and needs one", c.ID))
 	}
+	if _, member := c.self(); member && c.TLS.Enabled() && c.TLS.Cert == "" {
+		errs = append(errs, fmt.Errorf("cert, key: missing: broker %d is a member, and serves with them", c.ID))
+	}
 	if c.Listen != "" && net.ParseIP(c.Listen) == nil {
 		errs = append(errs, fmt.Errorf("listen: %q is not an IP address", c.Listen))
 	}

@@ -16,6 +16,7 @@ import (
 
 	"github.com/regency-project/regency/coordination"
 	"github.com/regency-project/regency/coordination/backend"
+	"github.com/regency-project/regency/coordination/backend/options"
 	"github.com/regency-project/regency/coordination/chain"
 	"github.com/regency-project/regency/coordination/etcd"
 )
@@ -79,8 +80,8 @@ func awaitQuorum(ctx context.Context, cfg Config, store *etcd.Store, logger *slo
 	began := time.Now()
 	for {
 		_, err := store.Get(ctx, "chain")
-		if err == nil {
-			return nil
+		if err == nil || options.AsFault(err) != nil {
+			return err
 		}
 		if time.Since(told) >= tellPause && time.Since(began) > time.Second {
 			told = time.Now()

@@ -18,6 +18,8 @@ import (
 	clientv3 "go.etcd.io/etcd/client/v3"
 	"go.etcd.io/etcd/server/v3/embed"
 	"go.uber.org/zap"
+
+	"github.com/regency-project/regency/coordination/backend/options"
 )
 
 const (
@@ -139,8 +141,13 @@ func (c Config) askMembers(ctx context.Context) ([]memberInfo, error) {
 		if err != nil {
 			return nil, err
 		}
-		if known, ok := ask(&client, req); ok {
+		known, err := ask(&client, req)
+		if err == nil {
 			return known, nil
+		}
+		// Who refuses our certificate, or is not who it should be, is there: this member is no founder.
+		if err := c.TLS.Explain(err); options.AsFault(err) != nil {
+			return nil, fmt.Errorf("ask member %d@%s: %w", p.ID, p.peerAddress(), err)
 		}
 		if ctx.Err() != nil {
 			return nil, context.Cause(ctx)
@@ -149,16 +156,17 @@ func (c Config) askMembers(ctx context.Context) ([]memberInfo, error) {
 	return nil, nil
 }
 
-func ask(client *http.Client, req *http.Request) (known []memberInfo, ok bool) {
+func ask(client *http.Client, req *http.Request) (known []memberInfo, err error) {
 	resp, err := client.Do(req)
 	if err != nil {
-		return nil, false
+		return nil, err
 	}
 	defer resp.Body.Close()
-	if resp.StatusCode != http.StatusOK || json.NewDecoder(http.MaxBytesReader(nil, resp.Body, 1<<20)).Decode(&known) != nil {
-		return nil, false
+	if resp.StatusCode != http.StatusOK {
+		return nil, errors.New(resp.Status)
 	}
-	return known, true
+	err = json.NewDecoder(http.MaxBytesReader(nil, resp.Body, 1<<20)).Decode(&known)
+	return known, err
 }
 
 func (c Config) clientOfOthers() (*clientv3.Client, error) {

@@ -3,18 +3,10 @@ package embedded_test
 import (
 	"bytes"
 	"context"
-	"crypto/ecdsa"
-	"crypto/elliptic"
-	"crypto/rand"
-	"crypto/x509"
-	"crypto/x509/pkix"
-	"encoding/pem"
 	"errors"
 	"fmt"
 	"log/slog"
-	"math/big"
 	"net"
-	"os"
 	"path/filepath"
 	"strconv"
 	"strings"
@@ -23,7 +15,6 @@ import (
 	"time"
 
 	"github.com/regency-project/regency/coordination"
-	"github.com/regency-project/regency/coordination/backend/options"
 	"github.com/regency-project/regency/coordination/embedded"
 	"github.com/regency-project/regency/coordination/process"
 )
@@ -238,69 +229,4 @@ func TestNoQuorum(t *testing.T) {
 			t.Errorf("log = %s, want a line that waits for %s", log.String(), address)
 		}
 	}
-}
-
-// TestTLS: three members and a client that all present certificates; without one nobody gets in.
-func TestTLS(t *testing.T) {
-	ctx := testContext(t)
-	files := selfSigned(t)
-	cfg := configs(t, 3)
-	var wg sync.WaitGroup
-	for _, c := range cfg {
-		c.TLS = files
-		wg.Go(func() {
-			co, err := embedded.Open(ctx, c, nil)
-			if err != nil {
-				t.Errorf("Open() of %d = %v", c.ID, err)
-				return
-			}
-			t.Cleanup(func() { _ = co.Close() })
-		})
-	}
-	wg.Wait()
-	if t.Failed() {
-		return
-	}
-	client := cfg[0]
-	client.ID, client.TLS = 9, files
-	co := mustOpen(ctx, t, client)
-	defer co.Close()
-	bootstrap(ctx, t, co)
-
-	client.TLS = options.TLS{CA: files.CA}
-	short, cancel := context.WithTimeout(ctx, 2*time.Second)
-	defer cancel()
-	if _, err := embedded.Open(short, client, nil); err == nil {
-		t.Error("Open() without a certificate succeeded")
-	}
-}
-
-// selfSigned is one certificate that is its own authority.
-func selfSigned(t *testing.T) options.TLS {
-	t.Helper()
-	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
-	if err != nil {
-		t.Fatal(err)
-	}
-	template := &x509.Certificate{
-		SerialNumber: big.NewInt(1), Subject: pkix.Name{CommonName: "test"}, IPAddresses: []net.IP{net.IPv4(127, 0, 0, 1)},
-		NotBefore: time.Now().Add(-time.Hour), NotAfter: time.Now().Add(time.Hour), IsCA: true, BasicConstraintsValid: true,
-		KeyUsage: x509.KeyUsageDigitalSignature | x509.KeyUsageCertSign, ExtKeyUsage: []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth, x509.ExtKeyUsageClientAuth},
-	}
-	cert, err := x509.CreateCertificate(rand.Reader, template, template, &key.PublicKey, key)
-	if err != nil {
-		t.Fatal(err)
-	}
-	private, err := x509.MarshalPKCS8PrivateKey(key)
-	if err != nil {
-		t.Fatal(err)
-	}
-	dir := t.TempDir()
-	files := options.TLS{CA: filepath.Join(dir, "cert.pem"), Cert: filepath.Join(dir, "cert.pem"), Key: filepath.Join(dir, "key.pem")}
-	for path, block := range map[string]*pem.Block{files.Cert: {Type: "CERTIFICATE", Bytes: cert}, files.Key: {Type: "PRIVATE KEY", Bytes: private}} {
-		if err := os.WriteFile(path, pem.EncodeToMemory(block), 0o600); err != nil {
-			t.Fatal(err)
-		}
-	}
-	return files
 }

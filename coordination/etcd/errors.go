@@ -11,6 +11,7 @@ import (
 	"google.golang.org/grpc/status"
 
 	"github.com/regency-project/regency/coordination"
+	"github.com/regency-project/regency/coordination/backend/options"
 )
 
 // proposalDropped is raft.ErrProposalDropped's text: the member had no leader to propose to, so nothing entered the log.
@@ -25,6 +26,9 @@ func translateRead(ctx context.Context, verb string, err error) error {
 	}
 	if errors.Is(err, coordination.ErrClosed) {
 		return fmt.Errorf("%s: %w", verb, coordination.ErrClosed)
+	}
+	if fault := options.AsFault(err); fault != nil {
+		return fmt.Errorf("%s: %w: %w", verb, coordination.ErrUnavailable, fault)
 	}
 	return fmt.Errorf("%s: %w: %v", verb, coordination.ErrUnavailable, err)
 }
