@@ -18,6 +18,7 @@ type brokerFlags struct {
 	config                  broker.Config
 	coordination            string
 	flush, events, logLevel string
+	metrics                 string
 	memoryMiB               int64
 	replication             int
 }
@@ -65,7 +66,9 @@ the command line goes before the environment, and that before the file. In the f
 	fs.Int32Var(&f.config.OffsetsPartitions, "offsets-partitions", 8, "partitions of __consumer_offsets; fixed when it is created")
 	fs.BoolVar(&f.config.AutoCreateTopics, "auto-create-topics", true, "create a topic when a client first asks for it")
 	fs.DurationVar(&f.config.RebalanceDelay, "rebalance-delay", 5*time.Second, "leadership goes back to the preferred replicas when all have been in sync for this long; negative: never")
+	detectorFlags(fs, &f.config.Detector)
 	fs.StringVar(&f.events, "events", "", "append the timeline of this broker to this file, one JSON object a line")
+	fs.StringVar(&f.metrics, "metrics", "", metricsHelp)
 	fs.StringVar(&f.logLevel, "log-level", "info", "debug, info, warn or error")
 	return cmd
 }
@@ -91,7 +94,12 @@ func (f *brokerFlags) run(ctx context.Context) (err error) {
 		}
 		defer func() { err = errors.Join(err, events.Close()) }()
 	}
-	coordinator, err := openCoordination(ctx, f.coordination, hostBroker{id: f.config.ID, dir: f.config.DataDir}, log)
+	metrics, err := newMetrics(ctx, f.metrics, log)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, metrics.close()) }()
+	coordinator, err := openCoordination(ctx, f.coordination, hostBroker{id: f.config.ID, dir: f.config.DataDir, metrics: metrics}, log)
 	if err != nil {
 		return err
 	}

@@ -11,6 +11,8 @@ import (
 
 	"github.com/regency-project/regency/broker/metafile"
 	"github.com/regency-project/regency/coordination"
+	"github.com/regency-project/regency/coordination/backend"
+	"github.com/regency-project/regency/coordination/chain"
 	"github.com/regency-project/regency/coordination/consul"
 	"github.com/regency-project/regency/coordination/embedded"
 	"github.com/regency-project/regency/coordination/etcd"
@@ -38,41 +40,59 @@ var backends = map[string]func(context.Context, *url.URL, hostBroker, *slog.Logg
 			return nil, err
 		}
 		c.Joined = ok && meta.Cluster != ""
-		return embedded.Open(ctx, c, log)
+		return embedded.Open(ctx, c, log, p.metrics.store)
 	},
-	"etcd": func(ctx context.Context, u *url.URL, _ hostBroker, log *slog.Logger) (coordination.Coordinator, error) {
+	"etcd": func(_ context.Context, u *url.URL, p hostBroker, log *slog.Logger) (coordination.Coordinator, error) {
 		c, err := etcd.ParseURL(u)
 		if err != nil {
 			return nil, err
 		}
-		return etcd.Open(ctx, c, log)
+		store, err := etcd.NewStore(c)
+		if err != nil {
+			return nil, err
+		}
+		return p.chain(store, c.Renew, log), nil
 	},
-	"zookeeper": func(ctx context.Context, u *url.URL, _ hostBroker, log *slog.Logger) (coordination.Coordinator, error) {
+	"zookeeper": func(_ context.Context, u *url.URL, p hostBroker, log *slog.Logger) (coordination.Coordinator, error) {
 		c, err := zookeeper.ParseURL(u)
 		if err != nil {
 			return nil, err
 		}
-		return zookeeper.Open(ctx, c, log)
+		store, err := zookeeper.NewStore(c, log)
+		if err != nil {
+			return nil, err
+		}
+		return p.chain(store, c.Renew, log), nil
 	},
-	"consul": func(ctx context.Context, u *url.URL, _ hostBroker, log *slog.Logger) (coordination.Coordinator, error) {
+	"consul": func(_ context.Context, u *url.URL, p hostBroker, log *slog.Logger) (coordination.Coordinator, error) {
 		c, err := consul.ParseURL(u)
 		if err != nil {
 			return nil, err
 		}
-		return consul.Open(ctx, c, log)
+		store, err := consul.NewStore(c, log)
+		if err != nil {
+			return nil, err
+		}
+		return p.chain(store, c.Renew, log), nil
 	},
-	"memory": func(_ context.Context, u *url.URL, _ hostBroker, log *slog.Logger) (coordination.Coordinator, error) {
+	"memory": func(_ context.Context, u *url.URL, p hostBroker, log *slog.Logger) (coordination.Coordinator, error) {
 		if u.Host != "" || u.Path != "" || u.Opaque != "" || u.RawQuery != "" {
 			return nil, errors.New("memory: takes nothing after the colon: it is one process's own")
 		}
-		return memory.NewServer(2 * time.Second).Open(log), nil
+		return p.chain(memory.NewServer(2*time.Second).Store(), 0, log), nil
 	},
 }
 
-// hostBroker is what the embedded backend must know of the broker it lives in.
+// hostBroker is what a backend must know of the broker it lives in.
 type hostBroker struct {
-	id  int32
-	dir string
+	id      int32
+	dir     string
+	metrics *metricsServer
+}
+
+// chain builds the coordinator on a store, with metrics between them.
+func (p hostBroker) chain(s backend.Store, renew time.Duration, log *slog.Logger) coordination.Coordinator {
+	return chain.New(p.metrics.store(s), chain.Options{Logger: log, RenewEvery: renew})
 }
 
 func openCoordination(ctx context.Context, raw string, p hostBroker, log *slog.Logger) (coordination.Coordinator, error) {
@@ -91,7 +111,7 @@ func openCoordination(ctx context.Context, raw string, p hostBroker, log *slog.L
 	if err != nil {
 		return nil, fmt.Errorf("--coordination %s: %w", redacted(u), err)
 	}
-	return c, nil
+	return p.metrics.coordinator(c), nil
 }
 
 // redacted is the URL without what may be secret.
