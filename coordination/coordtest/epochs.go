@@ -88,7 +88,7 @@ func testLeaderKeyDeleted(e *env) {
 	if seq := e.commit(l, put("after the deletion", "1")); seq != l.Seq()+1 {
 		e.Errorf("Commit() after the deletion = %d, want %d", seq, l.Seq()+1)
 	}
-	// Somebody waits, while the holder commits as fast as it can: its commits end where the claim is.
+	// Somebody waits, while the holder goes on committing: its commits end where the claim is.
 	c := e.count(l, 0)
 	next := e.campaign(waiter)
 	e.closed(c.done, patience, "the former leader's loop")
