@@ -44,6 +44,10 @@ func Run(ctx context.Context, cfg Config, coordinator coordination.Coordinator, 
 		log = slog.New(slog.DiscardHandler)
 	}
 	n := &node{cfg: cfg.withDefaults(), coordinator: coordinator, events: events, log: log, current: cluster.NewCurrent(), process: uuid.New()}
+	if cfg.Detector.Kind == detector.Guardian && !coordinator.Capabilities().CrossProcess {
+		return fmt.Errorf("broker configuration: detector guardian: a process beside the broker cannot reach coordination %q; use another, or detector session",
+			coordinator.Capabilities().Backend)
+	}
 	events.Emit("broker.started", "version", cfg.Version)
 	return n.run(ctx)
 }
@@ -64,6 +68,7 @@ type node struct {
 	loop           *controlloop.Loop
 	control        *controlloop.Client
 	watched        *detector.Peers // nil: not this kind of detector
+	guard          *detector.Guard // likewise
 	partitions     *partition.Set
 	groups         *group.Manager
 }
@@ -151,8 +156,13 @@ func (n *node) assemble() error {
 	if err != nil {
 		return err
 	}
+	var registered func(coordination.Registered)
+	if n.cfg.Detector.Kind == detector.Guardian {
+		n.guard = detector.NewGuard(n.cfg.ID, n.cfg.Guardian, n.events, n.log)
+		registered = n.guard.Registered
+	}
 	n.member, err = membership.New(membership.Config{
-		ID: n.cfg.ID, DataDir: n.cfg.DataDir, DirectoryUUID: n.store.DirectoryUUID(), Coordinator: n.coordinator, Healthy: n.healthy,
+		ID: n.cfg.ID, DataDir: n.cfg.DataDir, DirectoryUUID: n.store.DirectoryUUID(), Coordinator: n.coordinator, Healthy: n.healthy, Registered: registered,
 		Attributes: cluster.Attributes{Client: client, Peer: toPeers, Rack: n.cfg.Rack}, Events: n.events, Log: n.log,
 	})
 	if err != nil {
@@ -195,6 +205,9 @@ func (n *node) start(core, identity, serving *stage) {
 	core.run("retention", n.retain)
 	if n.watched != nil {
 		core.run("watch peers", n.watched.Run)
+	}
+	if n.guard != nil { // it ends after the session, so that its broker's leaving is not taken for a death
+		core.run("guardian", n.guard.Run)
 	}
 	identity.run("membership", func(ctx context.Context) error { return n.member.Run(ctx, n.hold) })
 	keys := n.api().Keys()

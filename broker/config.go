@@ -43,6 +43,8 @@ type Config struct {
 	RebalanceDelay time.Duration
 	// Detector notices dead brokers sooner than their sessions end.
 	Detector detector.Config
+	// Guardian starts the process of detector "guardian".
+	Guardian detector.GuardianCommand
 
 	// DefaultPartitions (0: 1) and DefaultReplicationFactor (0: 3) are for topics that are created without saying. For automatic creation the factor is lowered to
 	// the number of live brokers. MaxPartitions bounds a topic; 0 is 10 000.
@@ -99,6 +101,7 @@ func (c Config) Validate() error {
 	if err := c.Detector.Validate(); err != nil {
 		errs = append(errs, fmt.Errorf("broker configuration: %w", err))
 	}
+	fault(c.Detector.Kind != detector.Guardian || c.Guardian.Path != "", "Guardian: detector guardian needs a program to start")
 	for name, d := range map[string]time.Duration{"ReplicaLagMax": c.ReplicaLagMax, "StallLimit": c.StallLimit, "ShutdownTimeout": c.ShutdownTimeout} {
 		fault(d >= 0, "%s %s: use 0 or more", name, d)
 	}

@@ -50,6 +50,7 @@ type Local struct {
 	ensemble *ensemble.Ensemble // nil for embedded
 	brokers  []*broker
 	ports    []int
+	detect   []string // arguments of the brokers: their detector
 	members  []string // embedded: client addresses of the members, by broker
 
 	// life ends with Close and takes every broker along.
@@ -95,6 +96,11 @@ func (l *Local) start(ctx context.Context) error {
 	if l.ports, err = process.FreePorts(4 * l.o.Cluster.Brokers); err != nil {
 		return err
 	}
+	p, err := profile.Lookup(l.o.Backend, l.o.Profile)
+	if err != nil {
+		return err
+	}
+	l.detect = p.Detector.Args()
 	if err := l.startService(ctx); err != nil {
 		return err
 	}
@@ -168,6 +174,7 @@ func (l *Local) layOut(i int) (*broker, error) {
 			"--flush", l.o.Flush, "--log-level", "info", "--rebalance-delay", rebalanceDelay,
 		},
 	}
+	b.spec.Args = append(b.spec.Args, l.detect...)
 	var err error
 	b.admin, err = workload.NewAdmin(client)
 	return b, err

@@ -14,8 +14,9 @@
 //	peer.suspected        id, incarnation, evidence, silent_ms   this broker has evidence that another is dead: refused, replaced or silent; it last answered
 //	                                                     silent_ms ago. peer.answered (id, incarnation) takes it back
 //	broker.evicted        id, incarnation, by, evidence  the service took our eviction; by is the detector: peer or guardian
-//	guardian.ready        pid                            the guardian process beside this broker can evict it
-//	guardian.acted        id, incarnation, silent_ms     it learned of the broker's death and evicts it; broker is its broker, pid its own
+//	guardian.started      guardian                       its pid. It writes to this log as well, with its own pid and its broker's id:
+//	guardian.ready        session                        it can evict its broker
+//	guardian.acted        id, incarnation, took_ms       its broker died and it tried to evict it, which took that long
 //	controller.claimed    epoch, seq                     this broker leads the cluster
 //	controller.loaded     epoch, seq                     its view has reached its claim
 //	controller.lost       epoch, reason

@@ -26,7 +26,7 @@ const (
 	closeTimeout = 3 * time.Second
 )
 
-// Config of a Member. Healthy and Events may be nil.
+// Config of a Member. Healthy, Registered and Events may be nil.
 type Config struct {
 	ID            int32
 	DataDir       string
@@ -34,8 +34,10 @@ type Config struct {
 	Attributes    cluster.Attributes
 	Coordinator   coordination.Coordinator
 	Healthy       func() error
-	Events        *event.Log
-	Log           *slog.Logger
+	// Registered is told each registration that was made, before anything is done with it. It must not block.
+	Registered func(coordination.Registered)
+	Events     *event.Log
+	Log        *slog.Logger
 }
 
 // Member is this broker as a member of the cluster.
@@ -222,8 +224,12 @@ func (m *Member) join(ctx context.Context, s coordination.Session) error {
 	r := coordination.Registration{
 		ID: m.cfg.ID, DirectoryUUID: m.cfg.DirectoryUUID, Incarnation: uuid.NewString(), Attributes: m.cfg.Attributes.Encode(), Host: host, PID: os.Getpid(),
 	}
-	if err := m.register(ctx, s, r); err != nil {
+	registered, err := m.register(ctx, s, r)
+	if err != nil {
 		return err
+	}
+	if m.cfg.Registered != nil {
+		m.cfg.Registered(registered)
 	}
 	m.cfg.Log.Info("registered", "broker", m.cfg.ID, "session", s.ID(), "timeout", s.Timeout())
 	m.enter(r.Incarnation)
@@ -231,15 +237,15 @@ func (m *Member) join(ctx context.Context, s coordination.Session) error {
 }
 
 // register refuses to take an id from a broker with another log store. If ours was remade, that may be our own predecessor, whose session has yet to expire.
-func (m *Member) register(ctx context.Context, s coordination.Session, r coordination.Registration) error {
+func (m *Member) register(ctx context.Context, s coordination.Session, r coordination.Registration) (coordination.Registered, error) {
 	until := time.Now().Add(2 * s.Timeout())
 	for {
-		_, err := s.Register(ctx, r)
+		registered, err := s.Register(ctx, r)
 		if !m.remade || !errors.Is(err, coordination.ErrDuplicateID) || time.Now().After(until) {
-			return err
+			return registered, err
 		}
 		if !pause(ctx) {
-			return context.Cause(ctx)
+			return registered, context.Cause(ctx)
 		}
 	}
 }

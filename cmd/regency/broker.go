@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/regency-project/regency/broker"
+	"github.com/regency-project/regency/broker/detector"
 	"github.com/regency-project/regency/broker/event"
 	"github.com/regency-project/regency/storage"
 	"github.com/spf13/cobra"
@@ -123,6 +124,11 @@ func (f *brokerFlags) resolve() error {
 		f.config.Flush = storage.FlushWritten
 	default:
 		errs = append(errs, fmt.Errorf("--flush %q: use sync or written", f.flush))
+	}
+	if f.config.Detector.Kind == detector.Guardian {
+		var err error
+		f.config.Guardian, err = f.guardianCommand()
+		errs = append(errs, err)
 	}
 	f.config.Version = version()
 	f.config.MemoryBudget = f.memoryMiB << 20

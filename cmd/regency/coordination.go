@@ -35,11 +35,13 @@ var backends = map[string]func(context.Context, *url.URL, hostBroker, *slog.Logg
 			return nil, err
 		}
 		c.ID, c.DataDir = p.id, p.dir
-		meta, ok, err := metafile.Read(p.dir)
-		if err != nil {
-			return nil, err
+		if p.dir != "" {
+			meta, ok, err := metafile.Read(p.dir)
+			if err != nil {
+				return nil, err
+			}
+			c.Joined = ok && meta.Cluster != ""
 		}
-		c.Joined = ok && meta.Cluster != ""
 		return embedded.Open(ctx, c, log, p.metrics.store)
 	},
 	"etcd": func(_ context.Context, u *url.URL, p hostBroker, log *slog.Logger) (coordination.Coordinator, error) {
@@ -83,7 +85,7 @@ var backends = map[string]func(context.Context, *url.URL, hostBroker, *slog.Logg
 	},
 }
 
-// hostBroker is what a backend must know of the broker it lives in.
+// hostBroker is what a backend must know of the broker it lives in; in no broker, id is -1 and dir is empty.
 type hostBroker struct {
 	id      int32
 	dir     string

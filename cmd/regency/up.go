@@ -12,6 +12,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/regency-project/regency/broker/detector"
 	"github.com/regency-project/regency/coordination/process"
 	"github.com/regency-project/regency/coordination/profile"
 	"github.com/spf13/cobra"
@@ -24,6 +25,7 @@ func newUp() *cobra.Command {
 	var brokers int
 	var port int
 	var dir, coordination string
+	var detect detector.Config
 	cmd := &cobra.Command{
 		Use:   "up",
 		Short: "Start a cluster on this machine to play with; Ctrl-C stops it",
@@ -38,7 +40,10 @@ func newUp() *cobra.Command {
 			if brokers < 1 || brokers > 9 {
 				return fmt.Errorf("--brokers %d: choose from 1 to 9", brokers)
 			}
-			u := &local{brokers: brokers, port: port, dir: dir, coordination: coordination, out: cmd.OutOrStdout()}
+			u := &local{brokers: brokers, port: port, dir: dir, coordination: coordination, detect: detect, out: cmd.OutOrStdout()}
+			if err := detect.Validate(); err != nil {
+				return err
+			}
 			return u.run(cmd.Context())
 		},
 	}
@@ -46,6 +51,7 @@ func newUp() *cobra.Command {
 	cmd.Flags().IntVar(&port, "port", 9092, "Kafka port of the first broker; the others follow")
 	cmd.Flags().StringVar(&dir, "data-dir", "", "where data is kept between runs (default: a temporary directory, removed at the end)")
 	cmd.Flags().StringVar(&coordination, "coordination", "", coordinationHelp+"\n(default: embedded in the first brokers)")
+	detectorFlags(cmd.Flags(), &detect)
 	return cmd
 }
 
@@ -53,6 +59,7 @@ func newUp() *cobra.Command {
 type local struct {
 	brokers, port     int
 	dir, coordination string
+	detect            detector.Config
 	out               io.Writer
 	ports             []int
 }
@@ -178,7 +185,8 @@ func (u *local) embeddedURL() (string, error) {
 func (u *local) args(id int) []string {
 	return []string{"broker", "--id", strconv.Itoa(id), "--data-dir", filepath.Join(u.dir, fmt.Sprintf("broker-%d", id)),
 		"--listen", u.clientAddr(id), "--peer-listen", u.peerAddr(id), "--coordination", u.coordination,
-		"--events", filepath.Join(u.dir, fmt.Sprintf("events-%d.jsonl", id))}
+		"--events", filepath.Join(u.dir, fmt.Sprintf("events-%d.jsonl", id)),
+		"--detector", string(u.detect.Kind), "--detector-beat", u.detect.Beat.String(), "--detector-missed", strconv.Itoa(u.detect.Missed)}
 }
 
 // awaitReady waits until every broker answers and knows all others.

@@ -25,6 +25,17 @@ type DetectorSettings struct {
 	Missed int
 }
 
+// Args are the broker's arguments that set the detector; none for DetectSession.
+func (d DetectorSettings) Args() []string {
+	switch d.Kind {
+	case DetectPeer:
+		return []string{"--detector", string(d.Kind), "--detector-beat", d.Beat.String(), "--detector-missed", strconv.Itoa(d.Missed)}
+	case DetectGuardian:
+		return []string{"--detector", string(d.Kind)}
+	}
+	return nil
+}
+
 // The peer detector's settings where nothing else is said. Conservative: a process that a busy machine does not run for a
 // second is rare, and evicting it costs a failover.
 const (
