@@ -19,7 +19,7 @@ func newBench() *cobra.Command {
 		Use:   "bench",
 		Short: "Break a cluster on purpose, measure, and write the comparison",
 	}
-	cmd.AddCommand(newBenchRun(), newBenchReport())
+	cmd.AddCommand(newBenchRun(), newBenchReport(), newBenchCoordination(), newBenchMember())
 	return cmd
 }
 
