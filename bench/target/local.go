@@ -175,6 +175,7 @@ func (l *Local) layOut(i int) (*broker, error) {
 		},
 	}
 	b.spec.Args = append(b.spec.Args, l.detect...)
+	b.spec.Heirs = true // the guardian, of a profile that has one
 	var err error
 	b.admin, err = workload.NewAdmin(client)
 	return b, err
@@ -252,6 +253,7 @@ func (l *Local) Close() error {
 		}
 		if p := b.proc(); p != nil {
 			errs = append(errs, p.Kill())
+			p.Sweep()
 		}
 	}
 	if l.ensemble != nil {

@@ -94,7 +94,7 @@ func (u *local) run(ctx context.Context) (err error) {
 	var procs []*process.Process
 	for id := 1; id <= u.brokers; id++ {
 		p, err := process.Start(children, process.Spec{
-			Name: fmt.Sprintf("broker %d", id), Path: self, Args: u.args(id), LogPath: filepath.Join(u.dir, fmt.Sprintf("broker-%d.log", id)),
+			Name: fmt.Sprintf("broker %d", id), Path: self, Args: u.args(id), LogPath: filepath.Join(u.dir, fmt.Sprintf("broker-%d.log", id)), Heirs: true,
 		})
 		if err != nil {
 			return err

@@ -33,6 +33,10 @@ type Spec struct {
 	Env     []string // KEY=value, added to this process's environment
 	Dir     string   // working directory; this process's own when empty
 	LogPath string   // stdout and stderr are appended here; discarded when empty
+
+	// Heirs: children that the process puts into groups of their own outlive its SIGKILL, as some exist to do: Kill hits the process and its own group.
+	// They are swept when ctx ends, and by Sweep. (Linux only; elsewhere they are left to end by themselves.)
+	Heirs bool
 }
 
 // Process is one run of a Spec. Its methods may be called from any goroutine.
@@ -48,7 +52,14 @@ type Process struct {
 		exited bool
 		err    error
 		usage  Usage
+		heirs  []heir // children in groups of their own, as seen before the last SIGKILL
 	}
+}
+
+// heir is a process, told from a later one of the same pid by its start time.
+type heir struct {
+	pid   int
+	start string
 }
 
 // Start forks and executes spec. The child gets SIGKILL when ctx ends, when Kill is called, or when this process dies.
@@ -80,9 +91,42 @@ func Start(ctx context.Context, spec Spec) (*Process, error) {
 	if err := <-started; err != nil {
 		return nil, fmt.Errorf("start %s: %w", spec.Name, err)
 	}
-	stop := context.AfterFunc(ctx, func() { _ = p.signalGroup(syscall.SIGKILL) })
-	go func() { <-p.done; stop() }()
+	stop := context.AfterFunc(ctx, func() {
+		p.note()
+		_ = p.signalGroup(syscall.SIGKILL)
+		<-p.done
+		p.Sweep()
+	})
+	if !spec.Heirs { // with heirs there may be something left to do after the end
+		go func() { <-p.done; stop() }()
+	}
 	return p, nil
+}
+
+// note remembers the heirs; it must be done while the process lives.
+func (p *Process) note() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if !p.spec.Heirs || p.mu.exited {
+		return
+	}
+	for _, pid := range children(p.Pid()) {
+		if start, alive := startTime(pid); alive {
+			p.mu.heirs = append(p.mu.heirs, heir{pid, start})
+		}
+	}
+}
+
+// Sweep kills the heirs that are left of a process that Kill or ctx's end has killed.
+func (p *Process) Sweep() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	for _, h := range p.mu.heirs {
+		if start, alive := startTime(h.pid); alive && start == h.start {
+			_ = syscall.Kill(h.pid, syscall.SIGKILL) // gone meanwhile is what was wanted
+		}
+	}
+	p.mu.heirs = nil
 }
 
 // forkAndReap owns the thread that is the child's parent. It never unlocks it: the runtime ends the thread when the
@@ -171,6 +215,7 @@ func (p *Process) signal(pid int, sig syscall.Signal) error {
 
 // Kill sends SIGKILL to the process group and waits until the process is reaped. Killing a dead process is no error.
 func (p *Process) Kill() error {
+	p.note()
 	if err := p.signalGroup(syscall.SIGKILL); err != nil && !errors.Is(err, ErrExited) {
 		return err
 	}

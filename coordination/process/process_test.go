@@ -215,6 +215,40 @@ func TestKillSweepsGrandchildren(t *testing.T) {
 	eventually(t, "the grandchild is dead", func() bool { return gone(grandchild) })
 }
 
+// An heir, in a group of its own, outlives the kill; Sweep and the context's end take it away.
+func TestHeirsOutliveTheKillAndAreSwept(t *testing.T) {
+	if runtime.GOOS != "linux" {
+		t.Skip("reads /proc")
+	}
+	for name, sweep := range map[string]func(p *Process, end func()){
+		"by Sweep":           func(p *Process, _ func()) { p.Sweep() },
+		"by the context end": func(_ *Process, end func()) { end() },
+	} {
+		t.Run(name, func(t *testing.T) {
+			log := filepath.Join(t.TempDir(), "log")
+			ctx, end := context.WithCancel(t.Context())
+			defer end()
+			p, err := Start(ctx, Spec{Path: "bash", Args: []string{"-c", "set -m; sleep 600 & echo $!; set +m; sleep 600 & wait"}, LogPath: log, Heirs: true})
+			if err != nil {
+				t.Fatal(err)
+			}
+			eventually(t, "the heir is named", func() bool { return p.TailLog(1) != "" })
+			pid, err := strconv.Atoi(p.TailLog(1))
+			if err != nil {
+				t.Fatal(err)
+			}
+			if err := p.Kill(); err != nil {
+				t.Fatal(err)
+			}
+			if gone(pid) {
+				t.Fatal("the heir died with its parent")
+			}
+			sweep(p, end)
+			eventually(t, "the heir is dead", func() bool { return gone(pid) })
+		})
+	}
+}
+
 func TestPauseStopsEveryThread(t *testing.T) {
 	if runtime.GOOS != "linux" {
 		t.Skip("reads /proc")

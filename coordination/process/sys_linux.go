@@ -46,6 +46,26 @@ func statFields(path string) ([]string, error) {
 	return fields, nil
 }
 
+// children lists the processes whose parent is pid and which lead groups of their own.
+func children(pid int) []int {
+	stats, err := filepath.Glob("/proc/[0-9]*/stat")
+	if err != nil {
+		return nil
+	}
+	var list []int
+	for _, path := range stats {
+		fields, err := statFields(path)
+		if err != nil || fields[1] != strconv.Itoa(pid) { // ppid: field 4 of proc_pid_stat(5)
+			continue
+		}
+		child, err := strconv.Atoi(filepath.Base(filepath.Dir(path)))
+		if err == nil && fields[2] == strconv.Itoa(child) { // pgrp: field 5
+			list = append(list, child)
+		}
+	}
+	return list
+}
+
 func allStopped(pid int) (bool, error) {
 	tasks, err := filepath.Glob(fmt.Sprintf("/proc/%d/task/*/stat", pid))
 	if err != nil || len(tasks) == 0 {
