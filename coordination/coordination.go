@@ -193,6 +193,9 @@ type Capabilities struct {
 	MinTimeout, Granularity time.Duration
 	// ProvableDeadline: State turns Suspect before the service can have ended the session.
 	ProvableDeadline bool
+	// WakingServerEndsSessions: a server that led the service, was stopped for longer than a session's timeout and goes on, may end sessions that
+	// are renewed and within their deadline, before it learns of its successor. (A process that is told so steps down as ever: nothing is unsafe.)
+	WakingServerEndsSessions bool
 	// CrossProcess: several processes can share it.
 	CrossProcess bool
 	// Persistent: the store survives the end of all its processes.

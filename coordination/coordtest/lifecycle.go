@@ -3,8 +3,6 @@ package coordtest
 import (
 	"context"
 	"errors"
-	"fmt"
-	"runtime"
 	"time"
 
 	"github.com/regency-project/regency/coordination"
@@ -89,41 +87,4 @@ func (e *env) closedOrTold(c <-chan struct{}) {
 	case <-time.After(patience):
 		e.Fatalf("a watch told nothing for %v", patience)
 	}
-}
-
-func testLeaks(e *env) {
-	cycle := func() {
-		co, err := e.h.Open(e.ctx, e.h.URL, e.logger)
-		if err != nil {
-			e.Fatalf("Open() = %v", err)
-		}
-		s, err := co.OpenSession(e.ctx, coordination.SessionOptions{})
-		if err != nil {
-			e.Fatalf("OpenSession() = %v", err)
-		}
-		if _, err := s.Bootstrap(e.ctx); err != nil {
-			e.Fatalf("Bootstrap() = %v", err)
-		}
-		e.register(s, 1)
-		e.resign(e.campaign(s))
-		e.snapshot(co)
-		if err := s.Close(e.ctx); err != nil {
-			e.Fatalf("Session.Close() = %v", err)
-		}
-		if err := co.Close(); err != nil {
-			e.Fatalf("Coordinator.Close() = %v", err)
-		}
-	}
-	cycle() // whatever is made once
-	before := runtime.NumGoroutine()
-	for range 50 {
-		cycle()
-	}
-	e.eventually(patience, "goroutines of 50 closed coordinators end", func() error {
-		if now := runtime.NumGoroutine(); now > before+10 {
-			buf := make([]byte, 1<<16)
-			return fmt.Errorf("%d goroutines, %d after the first: %s", now, before, buf[:runtime.Stack(buf, true)])
-		}
-		return nil
-	})
 }

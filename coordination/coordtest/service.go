@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -73,12 +74,13 @@ func testServiceLeaderDies(e *env) {
 	if soak() {
 		rounds = 12
 	}
-	for round := range rounds {
-		for _, fault := range []struct {
-			name string
-			f    func(testing.TB) func()
-		}{{"killed", e.h.KillLeader}, {"stopped", e.h.PauseLeader}} {
-			what := fmt.Sprintf("the service's leader was %s, round %d", fault.name, round)
+	for _, fault := range []struct {
+		name  string
+		f     func(testing.TB) func()
+		wakes bool
+	}{{"killed", e.h.KillLeader, false}, {"stopped", e.h.PauseLeader, true}} {
+		for round := range rounds {
+			what := fmt.Sprintf("the service's leader was %s, round %d", fault.name, round+1)
 			var victim *child
 			const id = 100
 			if round == 0 && all[0].co.Capabilities().CrossProcess {
@@ -99,6 +101,11 @@ func testServiceLeaderDies(e *env) {
 			e.Logf("%s: a commit after %v, the dead process gone after %v", what, recovered.Round(time.Millisecond), time.Since(began).Round(time.Millisecond))
 			e.kept(all, what)
 			restore()
+			if fault.wakes && all[0].co.Capabilities().WakingServerEndsSessions && e.someLost(all) {
+				e.Logf("the server that woke ended sessions, as its capabilities say")
+				v.verify()
+				return
+			}
 			e.kept(all, what+", and brought back")
 			v.wait(seq, "the commit while "+what)
 		}
@@ -107,6 +114,15 @@ func testServiceLeaderDies(e *env) {
 	if l.Err() != nil {
 		e.Errorf("leadership after the service lost its leader %d times = %v", 2*rounds, l.Err())
 	}
+}
+
+// someLost gives the news the time of a session to arrive.
+func (e *env) someLost(all []member) bool {
+	select {
+	case <-all[0].s.Done():
+	case <-time.After(all[0].s.Timeout()):
+	}
+	return slices.ContainsFunc(all, func(m member) bool { return m.s.State() == coordination.Lost })
 }
 
 // commitEventually commits while the service may be without a leader.

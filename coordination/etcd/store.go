@@ -71,6 +71,9 @@ func NewNamedStore(name string, cfg Config) (*Store, error) {
 		Backend:    name,
 		MinTimeout: time.Second, Granularity: time.Second,
 		ProvableDeadline: true, CrossProcess: true, Persistent: true,
+		// A server checks that it still leads before it revokes leases, unless its raft ticked in the last three intervals (ensureLeadership of etcd 3.7.3),
+		// which is the first thing it does when it wakes.
+		WakingServerEndsSessions: true,
 		// A commit writes its mutations twice, as records and in the ring, and the chain record as well.
 		MaxCommitBytes: (maxRequestBytes - overhead - maxTxnOps*len(cfg.Prefix)) / 2, MaxCommitMutations: maxTxnOps - 2,
 	}}, nil

@@ -1,0 +1,117 @@
+package coordtest
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"runtime"
+	"sync"
+	"time"
+
+	"github.com/regency-project/regency/coordination"
+)
+
+// testLeaks: a thousand sessions that came and went leave no goroutine and no descriptor behind, nor do whole coordinators.
+func testLeaks(e *env) {
+	const cycles, workers, coordinators = 1000, 8, 20
+	co, s := e.process() // stays, and whatever is made once is made
+	e.cycleCoordinator(100)
+	before := countResources()
+
+	var wg sync.WaitGroup
+	began := time.Now()
+	for w := range workers {
+		wg.Go(func() {
+			for range cycles / workers {
+				if err := e.cycleSession(co, int32(w)); err != nil {
+					e.Errorf("a session's cycle: %v", err)
+					return
+				}
+			}
+		})
+	}
+	wg.Wait()
+	e.Logf("%d sessions in %v", cycles, time.Since(began).Round(time.Millisecond))
+	e.noMoreThan(before, fmt.Sprintf("%d closed sessions", cycles))
+
+	for i := range coordinators {
+		e.cycleCoordinator(int32(200 + i%2))
+	}
+	e.noMoreThan(before, fmt.Sprintf("%d closed coordinators", coordinators))
+	if got := s.State(); got != coordination.Valid {
+		e.Errorf("State() of the session that stayed = %v, want valid", got)
+	}
+}
+
+// cycleSession opens a session, registers under an id of its own, and closes it.
+func (e *env) cycleSession(co coordination.Coordinator, id int32) error {
+	ctx, cancel := context.WithTimeout(e.ctx, patience)
+	defer cancel()
+	s, err := co.OpenSession(ctx, coordination.SessionOptions{})
+	if err != nil {
+		return fmt.Errorf("OpenSession() = %w", err)
+	}
+	if _, err := s.Register(ctx, registration(id)); err != nil {
+		return fmt.Errorf("Register() = %w", err)
+	}
+	if err := s.Close(ctx); err != nil {
+		return fmt.Errorf("Session.Close() = %w", err)
+	}
+	return nil
+}
+
+// cycleCoordinator does with a coordinator of its own what a broker does in its life.
+func (e *env) cycleCoordinator(id int32) {
+	e.Helper()
+	co, err := e.h.Open(e.ctx, e.h.URL, e.logger)
+	if err != nil {
+		e.Fatalf("Open() = %v", err)
+	}
+	s, err := co.OpenSession(e.ctx, coordination.SessionOptions{})
+	if err != nil {
+		e.Fatalf("OpenSession() = %v", err)
+	}
+	if _, err := s.Bootstrap(e.ctx); err != nil {
+		e.Fatalf("Bootstrap() = %v", err)
+	}
+	e.register(s, id)
+	e.resign(e.campaign(s))
+	e.snapshot(co)
+	if err := s.Close(e.ctx); err != nil {
+		e.Fatalf("Session.Close() = %v", err)
+	}
+	if err := co.Close(); err != nil {
+		e.Fatalf("Coordinator.Close() = %v", err)
+	}
+}
+
+// resources that leak.
+type resources struct {
+	goroutines, descriptors int
+}
+
+// countResources counts no descriptors where the system does not list them.
+func countResources() resources {
+	r := resources{goroutines: runtime.NumGoroutine()}
+	if open, err := os.ReadDir("/proc/self/fd"); err == nil {
+		r.descriptors = len(open)
+	}
+	return r
+}
+
+// noMoreThan waits for the counts to be what they were: a pool of connections may have grown by a few, not with the number of cycles.
+func (e *env) noMoreThan(before resources, what string) {
+	e.Helper()
+	const grown = 16
+	e.eventually(patience, "nothing is left of "+what, func() error {
+		now := countResources()
+		if now.goroutines > before.goroutines+grown {
+			buf := make([]byte, 1<<16)
+			return fmt.Errorf("%d goroutines, %d before: %s", now.goroutines, before.goroutines, buf[:runtime.Stack(buf, true)])
+		}
+		if now.descriptors > before.descriptors+grown {
+			return fmt.Errorf("%d descriptors, %d before", now.descriptors, before.descriptors)
+		}
+		return nil
+	})
+}
