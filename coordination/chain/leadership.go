@@ -23,13 +23,13 @@ type leadership struct {
 		sync.Mutex
 		newest  head // the newest commit known to be ours
 		version uint64
-		keys    map[string]struct{} // records that exist
+		keys    map[string]struct{} // records that exist; nil before the first commit
 		pending *head               // a commit whose outcome is not settled
 	}
 }
 
-// lead starts the term that the claim opened.
-func (s *session) lead(ctx context.Context, claim head, version uint64) (*leadership, error) {
+// lead starts the term that the claim opened. Which records exist is found out at the first commit: the process's own watch needs a moment to reach the claim.
+func (s *session) lead(claim head, version uint64) *leadership {
 	l := &leadership{s: s, claim: claim}
 	l.ctx, l.cancel = context.WithCancelCause(s.ctx)
 	l.mu.newest, l.mu.version = claim, version
@@ -45,11 +45,16 @@ func (s *session) lead(ctx context.Context, claim head, version uint64) (*leader
 		defer s.running.Done()
 		l.observe()
 	}()
-	return l, nil
+	return l
 }
 
-// existingKeys returns the record keys at seq: from the process's own watch if one runs, else by a list. Nobody else writes records after our claim.
+// trackLimit bounds how long a new leader waits for the process's own watch. Its receiver may be slow, or may be waiting for this very claim.
+const trackLimit = 500 * time.Millisecond
+
+// existingKeys returns the record keys at seq: from the process's own watch if one runs and is in time, else by a list. Nobody else writes records after our claim.
 func (c *Coordinator) existingKeys(ctx context.Context, seq uint64) (map[string]struct{}, error) {
+	late := time.NewTimer(trackLimit)
+	defer late.Stop()
 	for {
 		keys, tracking, changed := c.keys.at(seq)
 		switch {
@@ -60,6 +65,8 @@ func (c *Coordinator) existingKeys(ctx context.Context, seq uint64) (map[string]
 		}
 		select {
 		case <-changed:
+		case <-late.C:
+			return c.listKeys(ctx)
 		case <-ctx.Done():
 			return nil, context.Cause(ctx)
 		}
@@ -179,6 +186,19 @@ func outlast(ctx, term context.Context, d time.Duration) (context.Context, conte
 	return ctx, func() { stop(); cancel(nil) }
 }
 
+// findKeysLocked learns which records exist. Nobody else writes any after our claim; if somebody does, ours has been followed by another's, and the commit is fenced.
+func (l *leadership) findKeysLocked(ctx context.Context) error {
+	if l.mu.keys != nil {
+		return nil
+	}
+	keys, err := l.s.c.existingKeys(ctx, l.claim.seq)
+	if err != nil {
+		return err
+	}
+	l.mu.keys = keys
+	return nil
+}
+
 // check refuses what must not be sent at all.
 func (l *leadership) check(m []coordination.Mutation) error {
 	if l.ctx.Err() != nil {
@@ -192,6 +212,9 @@ func (l *leadership) check(m []coordination.Mutation) error {
 	seen := make(map[string]bool, len(m))
 	for _, x := range m {
 		size += len(x.Key) + len(x.Value)
+		if x.Key == "" {
+			return errors.New("commit: a mutation has no key")
+		}
 		if seen[x.Key] {
 			return fmt.Errorf("commit: key %q occurs twice", x.Key)
 		}
