@@ -83,7 +83,8 @@ type registrations struct {
 	e  *env
 	mu struct {
 		sync.Mutex
-		ids map[int32]uint64
+		ids   map[int32]uint64
+		order setOrder
 	}
 }
 
@@ -100,6 +101,7 @@ func (e *env) registrations(co coordination.Coordinator) *registrations {
 			r.mu.Lock()
 			defer r.mu.Unlock()
 			r.mu.ids = ids
+			r.mu.order.add(ids)
 		})
 		if ctx.Err() == nil {
 			e.Errorf("WatchRegistrations() ended: %v", err)

@@ -24,6 +24,8 @@ type view struct {
 		last    coordination.Event
 		records map[string][]byte
 		deltas  []uint64
+		changes []string // told by deltas: key=value, or key- for a deletion
+		alive   int
 		seen    []int32 // epochs, in order
 		faults  []error
 	}
@@ -104,14 +106,17 @@ func (v *view) applyLocked(ev coordination.Event) error {
 		for _, m := range ev.Mutations {
 			if m.Value == nil {
 				delete(v.mu.records, m.Key)
+				v.mu.changes = append(v.mu.changes, m.Key+"-")
 			} else {
 				v.mu.records[m.Key] = m.Value
+				v.mu.changes = append(v.mu.changes, m.Key+"="+string(m.Value[:min(len(m.Value), 16)]))
 			}
 		}
 	case coordination.Resync:
 		v.mu.resync = true
 		v.mu.resyncs++
 	case coordination.Alive:
+		v.mu.alive++
 		if ev.Seq != last.Seq {
 			return fmt.Errorf("alive at %d after %d", ev.Seq, last.Seq)
 		}
@@ -154,6 +159,19 @@ func (v *view) state() (seq uint64, records map[string][]byte, deltas []uint64, 
 	v.mu.Lock()
 	defer v.mu.Unlock()
 	return v.mu.last.Seq, maps.Clone(v.mu.records), slices.Clone(v.mu.deltas), v.mu.resyncs
+}
+
+// told are the changes that deltas brought so far.
+func (v *view) told() []string {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	return slices.Clone(v.mu.changes)
+}
+
+func (v *view) alive() int {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	return v.mu.alive
 }
 
 // snapshot is the first event of a watch begun now.
