@@ -19,28 +19,55 @@ var errRaced = errors.New("raced")
 
 // Campaign implements coordination.Session. All tries of one campaign carry one request id, so that a claim whose answer was lost, or that
 // is applied late, is recognized at the next read.
+//
+// A process that watches the chain knows its newest record, and a vacancy is told by a watch as well, so the first try sends the claim without reading anything: its
+// guards refuse it if that knowledge is outdated, and only then everything is read.
 func (s *session) Campaign(ctx context.Context) (coordination.Leadership, error) {
 	ctx, cancel := s.merge(ctx)
 	defer cancel()
 	request := uuid.New()
+	l, err := s.claimUnread(ctx, request)
 	for {
-		err := s.awaitVacancy(ctx)
-		var l *leadership
-		if err == nil {
-			l, err = s.claim(ctx, request, s.onlyVacant)
+		if err == nil && l == nil {
+			l, err = s.claimVacancy(ctx, request)
 		}
 		switch {
-		case err == nil && l != nil:
+		case l != nil:
 			return l, nil
 		case ctx.Err() != nil:
 			return nil, fmt.Errorf("campaign: %w", s.because(ctx))
-		case errors.Is(err, coordination.ErrConflict):
-			continue // somebody was faster
+		case errors.Is(err, coordination.ErrConflict): // somebody was faster
 		case !retryable(err):
 			return nil, fmt.Errorf("campaign: %w", err)
+		default:
+			pause(ctx, retryPause)
 		}
-		pause(ctx, retryPause)
+		err = nil
 	}
+}
+
+// claimVacancy waits for a vacancy and claims: without reading first, unless the key is our own.
+func (s *session) claimVacancy(ctx context.Context, request uuid.UUID) (*leadership, error) {
+	ours, err := s.awaitVacancy(ctx)
+	if err != nil {
+		return nil, err
+	}
+	if !ours {
+		if l, err := s.claimUnread(ctx, request); l != nil || err != nil && !errors.Is(err, coordination.ErrConflict) {
+			return l, err
+		}
+	}
+	return s.claim(ctx, request, s.onlyVacant)
+}
+
+// claimUnread claims on what the process's own watch saw last, as if nobody led. Nil without error: there is no such watch.
+func (s *session) claimUnread(ctx context.Context, request uuid.UUID) (*leadership, error) {
+	h, version, ok := s.c.keys.newest()
+	reg := s.registration()
+	if !ok || reg == nil || h.epoch == math.MaxInt32 || s.State() != coordination.Valid {
+		return nil, nil
+	}
+	return s.claimOn(ctx, request, *reg, h, version, 0)
 }
 
 // onlyVacant refuses a claim over another's controller key: somebody was faster since the watch told of the vacancy.
@@ -91,27 +118,27 @@ func (s *session) because(ctx context.Context) error {
 	return context.Cause(ctx)
 }
 
-// awaitVacancy returns when nobody holds the controller key and this session is Valid. (Holding it ourselves counts as vacancy: a claim whose answer was lost.)
-func (s *session) awaitVacancy(ctx context.Context) error {
+// awaitVacancy returns when nobody holds the controller key and this session is Valid. Holding it ourselves counts as vacancy: a claim whose answer was lost.
+func (s *session) awaitVacancy(ctx context.Context) (ours bool, err error) {
 	if err := s.awaitValid(ctx); err != nil {
-		return err
+		return false, err
 	}
 	wctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	vacant := false
-	err := s.c.store.Watch(wctx, controllerKey, func(e backend.Entry) {
+	err = s.c.store.Watch(wctx, controllerKey, func(e backend.Entry) {
 		if e.Version == 0 || string(e.Value) == s.holderValue() {
-			vacant = true
+			vacant, ours = true, e.Version != 0
 			cancel()
 		}
 	})
 	if vacant {
-		return nil
+		return ours, nil
 	}
 	if ctx.Err() != nil {
-		return context.Cause(ctx)
+		return false, context.Cause(ctx)
 	}
-	return fmt.Errorf("watch the controller: %w: %w", coordination.ErrUnavailable, err)
+	return false, fmt.Errorf("watch the controller: %w: %w", coordination.ErrUnavailable, err)
 }
 
 func (s *session) awaitValid(ctx context.Context) error {
@@ -128,20 +155,22 @@ func (s *session) awaitValid(ctx context.Context) error {
 	}
 }
 
-func (s *session) holderValue() string {
+func (s *session) registration() *coordination.Registered {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.mu.registered == nil {
-		return ""
-	}
-	return s.mu.registered.Incarnation
+	return s.mu.registered
 }
 
-// claim makes one try to become the leader: the controller key, epoch+1 and seq+1 in one transaction.
+func (s *session) holderValue() string {
+	if reg := s.registration(); reg != nil {
+		return reg.Incarnation
+	}
+	return ""
+}
+
+// claim reads the chain and the holder and makes one try to become the leader.
 func (s *session) claim(ctx context.Context, request uuid.UUID, accept func(head, backend.Entry) error) (*leadership, error) {
-	s.mu.Lock()
-	reg := s.mu.registered
-	s.mu.Unlock()
+	reg := s.registration()
 	if reg == nil {
 		return nil, coordination.ErrNotRegistered
 	}
@@ -153,7 +182,7 @@ func (s *session) claim(ctx context.Context, request uuid.UUID, accept func(head
 		return nil, fmt.Errorf("%w: the store is not bootstrapped", coordination.ErrUnavailable)
 	}
 	if h.request == request { // an earlier try was applied after all
-		return s.lead(ctx, *h, version)
+		return s.lead(*h, version), nil
 	}
 	if err := accept(*h, holder); err != nil {
 		return nil, err
@@ -161,9 +190,14 @@ func (s *session) claim(ctx context.Context, request uuid.UUID, accept func(head
 	if h.epoch == math.MaxInt32 {
 		return nil, errEpochs
 	}
+	return s.claimOn(ctx, request, *reg, *h, version, holder.Version)
+}
+
+// claimOn sends the claim: the controller key, epoch+1 and seq+1 in one transaction, guarded on the chain record and the holder being what they were.
+func (s *session) claimOn(ctx context.Context, request uuid.UUID, reg coordination.Registered, h head, version, holder uint64) (*leadership, error) {
 	next := head{lineage: h.lineage, epoch: h.epoch + 1, seq: h.seq + 1, holder: reg.ID, request: request, inline: true}
 	own := backend.Op{Kind: backend.CreateEphemeral, Key: controllerKey, Value: []byte(reg.Incarnation)}
-	if holder.Version != 0 {
+	if holder != 0 {
 		own.Kind = backend.ReplaceEphemeral
 	}
 	if s.State() != coordination.Valid {
@@ -171,7 +205,7 @@ func (s *session) claim(ctx context.Context, request uuid.UUID, accept func(head
 	}
 	versions, err := s.s.Txn(ctx,
 		[]backend.Guard{
-			{Key: chainKey, Version: version}, {Key: controllerKey, Version: holder.Version},
+			{Key: chainKey, Version: version}, {Key: controllerKey, Version: holder},
 			// A claim that was under way when its sender was evicted must not make one that nobody could evict any more.
 			{Key: brokerKey(reg.ID), Version: reg.Revision},
 		},
@@ -183,12 +217,12 @@ func (s *session) claim(ctx context.Context, request uuid.UUID, accept func(head
 	if errors.Is(err, coordination.ErrConflict) {
 		var conflict *coordination.ConflictError
 		if errors.As(err, &conflict) && (conflict.Key == brokerKey(reg.ID) || conflict.Guard < 0) {
-			s.registrationGone(ctx, *reg) // ends the session, if so
+			s.registrationGone(ctx, reg) // ends the session, if so
 		}
 		err = fmt.Errorf("%w: %w", errRaced, err)
 	}
 	if err != nil {
 		return nil, fmt.Errorf("claim epoch %d: %w", next.epoch, err)
 	}
-	return s.lead(ctx, next, versions[0])
+	return s.lead(next, versions[0]), nil
 }

@@ -34,12 +34,6 @@ func (s *session) lead(claim head, version uint64) *leadership {
 	l.ctx, l.cancel = context.WithCancelCause(s.ctx)
 	l.mu.newest, l.mu.version = claim, version
 	s.c.seen.note(claim.id())
-	keys, err := s.c.existingKeys(ctx, claim.seq)
-	if err != nil {
-		l.cancel(err)
-		return nil, err
-	}
-	l.mu.keys = keys
 	s.running.Add(1)
 	go func() {
 		defer s.running.Done()
@@ -144,6 +138,9 @@ func (l *leadership) Commit(ctx context.Context, m []coordination.Mutation) (uin
 	defer l.mu.Unlock()
 	if err := l.check(m); err != nil {
 		return 0, err
+	}
+	if err := l.findKeysLocked(ctx); err != nil {
+		return 0, fmt.Errorf("commit: %w", err)
 	}
 	if l.mu.pending != nil {
 		if _, err := l.settleLocked(look); err != nil {

@@ -21,14 +21,21 @@ func (s *session) Register(ctx context.Context, r coordination.Registration) (co
 	if err != nil {
 		return coordination.Registered{}, fmt.Errorf("register %d: %w", r.ID, err)
 	}
-	for {
-		reg, err := s.registerOnce(ctx, r, value)
+	// Mostly nobody has the id: the first try does not look, and its guard refuses it otherwise.
+	reg, err := s.registerOver(ctx, r, value, backend.Entry{Key: brokerKey(r.ID)})
+	for read := false; ; read = true {
+		if read {
+			reg, err = s.registerOnce(ctx, r, value)
+		}
 		if err == nil {
 			s.keepRegistration(reg)
 			return reg, nil
 		}
 		if s.ctx.Err() != nil {
 			return coordination.Registered{}, fmt.Errorf("register %d: %w", r.ID, s.Err())
+		}
+		if !read && errors.Is(err, coordination.ErrConflict) {
+			continue
 		}
 		again := retryable(err) || errors.Is(err, coordination.ErrConflict)
 		if !again || !pause(ctx, retryPause) {
@@ -43,7 +50,12 @@ func (s *session) registerOnce(ctx context.Context, r coordination.Registration,
 	if err != nil {
 		return coordination.Registered{}, err
 	}
-	op := backend.Op{Kind: backend.CreateEphemeral, Key: key, Value: value}
+	return s.registerOver(ctx, r, value, e)
+}
+
+// registerOver registers on e being what the id's key holds.
+func (s *session) registerOver(ctx context.Context, r coordination.Registration, value []byte, e backend.Entry) (coordination.Registered, error) {
+	op := backend.Op{Kind: backend.CreateEphemeral, Key: e.Key, Value: value}
 	if e.Version != 0 {
 		holder, err := decodeRegistration(e)
 		if err != nil {
@@ -58,7 +70,7 @@ func (s *session) registerOnce(ctx context.Context, r coordination.Registration,
 		}
 		op.Kind = backend.ReplaceEphemeral
 	}
-	versions, err := s.s.Txn(ctx, []backend.Guard{{Key: key, Version: e.Version}}, []backend.Op{op})
+	versions, err := s.s.Txn(ctx, []backend.Guard{{Key: e.Key, Version: e.Version}}, []backend.Op{op})
 	if err != nil {
 		return coordination.Registered{}, err
 	}

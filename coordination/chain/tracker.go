@@ -7,13 +7,16 @@ import (
 	"github.com/regency-project/regency/coordination"
 )
 
-// tracker knows which record keys exist at a sequence number, kept by one running Watch of the process, so that a new leader need not list them.
+// tracker knows which record keys exist at a sequence number, kept by one running Watch of the process, so that a new leader need not list them; and the newest
+// chain record with its version, so that a claim need not read it.
 type tracker struct {
 	mu struct {
 		sync.Mutex
 		owner   *watcher // nil: nobody is tracking
 		seq     uint64   // 0: not loaded yet
 		keys    map[string]struct{}
+		head    head
+		version uint64        // of head; 0: none is known
 		changed chan struct{} // closed when seq moves or the owner goes
 	}
 }
@@ -23,7 +26,7 @@ func (t *tracker) acquire(w *watcher) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	if t.mu.owner == nil {
-		t.mu.owner, t.mu.seq, t.mu.keys = w, 0, map[string]struct{}{}
+		t.mu.owner, t.mu.seq, t.mu.keys, t.mu.version = w, 0, map[string]struct{}{}, 0
 	}
 }
 
@@ -34,6 +37,23 @@ func (t *tracker) release(w *watcher) {
 		t.mu.owner = nil
 		t.wakeLocked()
 	}
+}
+
+// saw notes the chain record as the tracking watch was told it.
+func (t *tracker) saw(w *watcher, h head, version uint64) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if t.mu.owner == w {
+		h.mutations = nil
+		t.mu.head, t.mu.version = h, version
+	}
+}
+
+// newest is the chain record that the tracking watch saw last. It may be outdated: a transaction that is guarded on the version finds out.
+func (t *tracker) newest() (h head, version uint64, ok bool) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return t.mu.head, t.mu.version, t.mu.owner != nil && t.mu.version != 0
 }
 
 // load replaces the keys: a Snapshot.

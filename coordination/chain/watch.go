@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"maps"
 
 	"github.com/google/uuid"
 	"github.com/regency-project/regency/coordination"
@@ -84,14 +83,18 @@ func (w *watcher) advance(ctx context.Context, e backend.Entry) error {
 	case w.lineage != uuid.Nil && h.lineage != w.lineage:
 		return fmt.Errorf("watched %s, the store now holds %s: %w", w.lineage, h.lineage, coordination.ErrLineage)
 	case !w.loaded:
-		return w.load(ctx)
+		return w.load(ctx, h)
 	case h.seq < w.seq || h.seq == w.seq && h.request != w.request: // a stale server, or a store that was set back: a linearizable read tells
 		_, _, err := w.c.readHead(ctx)
 		return err
 	case h.seq == w.seq: // heartbeat
+		w.c.keys.saw(w, h, e.Version)
 		w.fn(coordination.Event{Kind: coordination.Alive, Lineage: w.lineage.String(), Seq: w.seq, Epoch: w.epoch, Holder: w.holder})
 		return nil
-	case h.seq == w.seq+1 && h.inline:
+	}
+	// Before the delivery: its receiver may be what starts a claim.
+	w.c.keys.saw(w, h, e.Version)
+	if h.seq == w.seq+1 && h.inline {
 		w.deliver(h)
 		return nil
 	}
@@ -108,15 +111,8 @@ func (w *watcher) absent(ctx context.Context) error {
 }
 
 // load sends a Snapshot: the records as listed after the chain was at a, brought forward by the ring to b. Ring records hold full values, so replaying
-// what a listed record already contains changes nothing.
-func (w *watcher) load(ctx context.Context) error {
-	a, _, err := w.c.readHead(ctx)
-	if err != nil {
-		return err
-	}
-	if a == nil {
-		return fmt.Errorf("%w: the chain record vanished", coordination.ErrUnavailable)
-	}
+// what a listed record already contains changes nothing. That a may be old (it is what the store's watch told) costs no more than ring records.
+func (w *watcher) load(ctx context.Context, a head) error {
 	entries, err := w.c.store.List(ctx, "records")
 	if err != nil {
 		return err
@@ -129,9 +125,12 @@ func (w *watcher) load(ctx context.Context) error {
 		}
 		records[name] = e.Value
 	}
-	b, _, err := w.c.readHead(ctx)
-	if err != nil || b == nil {
+	b, version, err := w.c.readHead(ctx)
+	if err != nil {
 		return err
+	}
+	if b == nil {
+		return fmt.Errorf("%w: the chain record vanished", coordination.ErrUnavailable)
 	}
 	newer, err := w.c.readRing(ctx, a.seq+1, b.seq)
 	if err != nil {
@@ -141,8 +140,9 @@ func (w *watcher) load(ctx context.Context) error {
 		replay(records, h.mutations)
 	}
 	w.loaded, w.lineage, w.seq, w.epoch, w.holder, w.request = true, b.lineage, b.seq, b.epoch, b.holder, b.request
+	w.c.keys.saw(w, *b, version)
 	w.c.keys.load(w, w.seq, records)
-	w.fn(coordination.Event{Kind: coordination.Snapshot, Lineage: b.lineage.String(), Seq: b.seq, Epoch: b.epoch, Holder: b.holder, Records: maps.Clone(records)})
+	w.fn(coordination.Event{Kind: coordination.Snapshot, Lineage: b.lineage.String(), Seq: b.seq, Epoch: b.epoch, Holder: b.holder, Records: records})
 	return nil
 }
 
