@@ -341,3 +341,29 @@ func TestSetStartDoesNotWait(t *testing.T) {
 		t.Errorf("after a crash behind a durable append: start = %d, want 2", got)
 	}
 }
+
+// TestDeleteRecordsIsDurable crashes right after DeleteRecords returned.
+func TestDeleteRecordsIsDurable(t *testing.T) {
+	files := vfs.NewCrashableMem()
+	s := mustOpen(t, memOptions(files))
+	defer mustClose(t, s)
+	l := mustLog(t, s, 0)
+	for range 4 {
+		mustAppend(t, l, 0, batchOf(1, 10, 5))
+	}
+	l.SetHighWatermark(3)
+	for _, to := range []int64{2, 2, 1, 3} {
+		start, err := l.DeleteRecords(to)
+		if want := max(to, 2); err != nil || start != want {
+			t.Errorf("DeleteRecords(%d) = %d, %v; want %d", to, start, err, want)
+		}
+		after := mustOpen(t, memOptions(files.CrashClone(vfs.CrashCloneCfg{})))
+		if got := mustLog(t, after, 0).Start(); got != start {
+			t.Errorf("after a crash: start = %d, want %d", got, start)
+		}
+		mustClose(t, after)
+	}
+	if _, err := l.DeleteRecords(4); !errors.Is(err, ErrAboveHighWatermark) {
+		t.Errorf("DeleteRecords(4) = %v, want ErrAboveHighWatermark", err)
+	}
+}

@@ -1,10 +1,12 @@
 package storage
 
 import (
+	"bytes"
 	"crypto/rand"
 	"encoding/json"
 	"errors"
 	"fmt"
+	"hash/crc32"
 	"io"
 	"io/fs"
 
@@ -35,6 +37,46 @@ type meta struct {
 	// Mark is what the store then wrote last. Without it the write-ahead log has lost
 	// its end since: after a clean close that is damage, not a crash.
 	Mark string `json:"mark,omitempty"`
+	// Checksum is the CRC-32C of the file with zeros in its place, in all versions from
+	// 2 on: a flipped bit must not look like another version or another directory.
+	Checksum string `json:"checksum"`
+}
+
+const zeroChecksum = "00000000"
+
+func checksum(b []byte) string {
+	return fmt.Sprintf("%08x", crc32.Checksum(b, castagnoli))
+}
+
+// verify checks the checksum of the file that m was read from. Version 1 had none.
+func (m meta) verify(file []byte) error {
+	if m.Format == 1 && m.Checksum == "" {
+		return nil
+	}
+	if len(m.Checksum) != len(zeroChecksum) || checksum(zeroLast(file, m.Checksum)) != m.Checksum {
+		return fmt.Errorf("%s does not have its checksum %q: %w", metaName, m.Checksum, ErrCorrupt)
+	}
+	return nil
+}
+
+// zeroLast is file with the last occurrence of sum, which is the checksum, made zeros.
+func zeroLast(file []byte, sum string) []byte {
+	file = bytes.Clone(file)
+	copy(file[max(bytes.LastIndex(file, []byte(sum)), 0):], zeroChecksum)
+	return file
+}
+
+// encode is the file.
+func (m meta) encode() ([]byte, error) {
+	m.Checksum = zeroChecksum
+	b, err := json.MarshalIndent(m, "", "  ")
+	if err != nil {
+		return nil, err
+	}
+	b = append(b, '\n')
+	at := bytes.LastIndex(b, []byte(zeroChecksum))
+	copy(b[at:], checksum(b))
+	return b, nil
 }
 
 // readMeta returns a zero meta if there is none.
@@ -54,6 +96,9 @@ func readMeta(files vfs.FS, dir string) (meta, error) {
 	if err := json.Unmarshal(b, &m); err != nil {
 		return meta{}, fmt.Errorf("%s: %w: %w", metaName, ErrCorrupt, err)
 	}
+	if err := m.verify(b); err != nil {
+		return meta{}, err
+	}
 	if m.Format > formatVersion {
 		return meta{}, fmt.Errorf("%w: the store has version %d, this program reads versions 1 to %d: upgrade the program", ErrFormat, m.Format, formatVersion)
 	}
@@ -65,7 +110,7 @@ func readMeta(files vfs.FS, dir string) (meta, error) {
 
 // write replaces store.json; a crash leaves the old one or the new one.
 func (m meta) write(files vfs.FS, dir string) error {
-	b, err := json.MarshalIndent(m, "", "  ")
+	b, err := m.encode()
 	if err != nil {
 		return err
 	}
@@ -74,7 +119,7 @@ func (m meta) write(files vfs.FS, dir string) error {
 	if err != nil {
 		return err
 	}
-	if _, err = f.Write(append(b, '\n')); err == nil {
+	if _, err = f.Write(b); err == nil {
 		err = f.Sync()
 	}
 	if err := errors.Join(err, f.Close()); err != nil {

@@ -123,9 +123,34 @@ func openPebble(dir string, po *pebble.Options) (db *pebble.DB, err error) {
 	db, err = pebble.Open(dir, po)
 	switch {
 	case err == nil:
+		if err := checkBlobFiles(db, po.FS, dir); err != nil {
+			return nil, errors.Join(err, db.Close())
+		}
 		return db, nil
-	case pebble.IsCorruptionError(err), errors.Is(err, pebble.ErrDBDoesNotExist), errors.Is(err, fs.ErrNotExist):
+	case errors.Is(err, ErrCorrupt):
+		return nil, err
+	case pebble.IsCorruptionError(err), errors.Is(err, fs.ErrNotExist),
+		errors.Is(err, pebble.ErrDBDoesNotExist), errors.Is(err, pebble.ErrDBNotPristine): // a marker is gone
 		return nil, fmt.Errorf("%w: %w", ErrCorrupt, err)
 	}
 	return nil, err
+}
+
+// checkBlobFiles counts the blob files: Pebble looks for its tables when it opens, but
+// meets a missing blob file with a panic when it needs it.
+func checkBlobFiles(db *pebble.DB, files vfs.FS, dir string) error {
+	names, err := files.List(dir)
+	if err != nil {
+		return err
+	}
+	var found uint64
+	for _, n := range names {
+		if strings.HasSuffix(n, ".blob") {
+			found++
+		}
+	}
+	if live := db.Metrics().BlobFiles.LiveCount; found < live {
+		return fmt.Errorf("%d of %d blob files are missing: %w", live-found, live, ErrCorrupt)
+	}
+	return nil
 }

@@ -117,7 +117,7 @@ func openLocked(o Options, lock *pebble.Lock) (*Store, error) {
 		}
 	}}
 	files := &walFS{
-		FS: o.FS, walDir: o.FS.PathJoin(o.Dir, walDirName),
+		FS: blockFS{o.FS}, walDir: o.FS.PathJoin(o.Dir, walDirName),
 		flush: o.Flush, failure: s.failure, progress: s.progress,
 	}
 	po := pebbleOptions(o, files, pebbleLogger{o.Logger, s.failure}, pebbleEvents(o.Logger, o.OnStall))

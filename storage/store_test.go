@@ -3,6 +3,7 @@ package storage
 import (
 	"bytes"
 	"errors"
+	"fmt"
 	"os"
 	"path/filepath"
 	"strings"
@@ -170,16 +171,44 @@ func TestNewerFormatIsRefused(t *testing.T) {
 	o := Options{Dir: t.TempDir(), MemoryBudget: MinMemoryBudget}
 	mustClose(t, mustOpen(t, o))
 	name := filepath.Join(o.Dir, metaName)
-	b, err := os.ReadFile(name)
+	m, err := readMeta(vfs.Default, o.Dir)
 	if err != nil {
 		t.Fatal(err)
 	}
-	b = bytes.Replace(b, []byte(`"format": 2`), []byte(`"format": 3`), 1)
+	m.Format = formatVersion + 1
+	b, err := m.encode()
+	if err != nil {
+		t.Fatal(err)
+	}
 	if err := os.WriteFile(name, b, 0o644); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := OpenOrQuarantine(o); !errors.Is(err, ErrFormat) || !strings.Contains(err.Error(), o.Dir) {
-		t.Errorf("OpenOrQuarantine = %v, want ErrFormat that names %s", err, o.Dir)
+	_, err = OpenOrQuarantine(o)
+	for _, part := range []string{o.Dir, "version 3", "versions 1 to 2", "upgrade"} {
+		if !errors.Is(err, ErrFormat) || !strings.Contains(err.Error(), part) {
+			t.Errorf("OpenOrQuarantine = %v, want ErrFormat that says %q", err, part)
+		}
+	}
+}
+
+// TestOlderFormatIsUpgraded opens a store as version 1 left it.
+func TestOlderFormatIsUpgraded(t *testing.T) {
+	o := Options{Dir: t.TempDir(), MemoryBudget: MinMemoryBudget}
+	s := mustOpen(t, o)
+	uuid := s.DirectoryUUID()
+	mustAppend(t, mustLog(t, s, 0), 0, batchOf(1, 100, 0))
+	mustClose(t, s)
+	old := fmt.Sprintf(`{"format": 1, "directory_uuid": %q, "ready": true, "flush": "sync", "boot_id": "x", "clean": true}`, uuid)
+	if err := os.WriteFile(filepath.Join(o.Dir, metaName), []byte(old), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	s = mustOpen(t, o)
+	defer mustClose(t, s)
+	if s.DirectoryUUID() != uuid || mustLog(t, s, 0).End() != 1 {
+		t.Errorf("UUID %s, end %d; want %s, 1", s.DirectoryUUID(), mustLog(t, s, 0).End(), uuid)
+	}
+	if m, err := readMeta(vfs.Default, o.Dir); err != nil || m.Format != formatVersion {
+		t.Errorf("store.json has version %d, %v; want %d", m.Format, err, formatVersion)
 	}
 }
 
@@ -321,3 +350,6 @@ func TestUUIDAfterMachineCrash(t *testing.T) {
 		})
 	}
 }
+
+// testTime stands in where tests do not care for the time.
+var testTime = time.UnixMilli(1000)
