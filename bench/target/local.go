@@ -31,6 +31,9 @@ const embeddedMembers = 3
 // on, so that the move back is no part of it.
 const rebalanceDelay = "1s"
 
+// prefix is the cluster's at the service.
+const prefix = "bench"
+
 // Options say what to start.
 type Options struct {
 	Backend    profile.Backend
@@ -146,20 +149,34 @@ func (l *Local) startService(ctx context.Context) error {
 		return err
 	}
 	var err error
-	l.ensemble, err = ensemble.Start(ctx, ensemble.Options{
-		Backend: l.o.Backend, Profile: l.o.Profile, Dir: dir, ServersDir: l.o.ServersDir, Logger: l.o.Logger,
-	})
+	o := ensemble.Options{Backend: l.o.Backend, Profile: l.o.Profile, Dir: dir, ServersDir: l.o.ServersDir, Logger: l.o.Logger}
+	if p, err := profile.Lookup(o.Backend, o.Profile); err == nil && p.NeedsAgents() {
+		o.Agents = l.o.Cluster.Brokers
+	}
+	l.ensemble, err = ensemble.Start(ctx, o)
 	if err != nil {
 		return err
 	}
-	l.url, err = l.ensemble.URL("bench")
+	l.url, err = l.ensemble.URL(prefix)
 	return err
+}
+
+// coordination is what broker i is given as --coordination: the cluster's URL, or its own agent's.
+func (l *Local) coordination(i int) (string, error) {
+	if l.ensemble == nil || len(l.ensemble.Agents()) == 0 {
+		return l.url, nil
+	}
+	return l.ensemble.AgentURL(i, prefix)
 }
 
 func (l *Local) layOut(i int) (*broker, error) {
 	id := int32(i + 1)
 	dir := filepath.Join(l.o.Dir, fmt.Sprintf("broker-%d", id))
 	if err := os.Mkdir(dir, 0o755); err != nil {
+		return nil, err
+	}
+	coordination, err := l.coordination(i)
+	if err != nil {
 		return nil, err
 	}
 	client, peer := addr(l.ports[4*i]), addr(l.ports[4*i+1])
@@ -170,13 +187,12 @@ func (l *Local) layOut(i int) (*broker, error) {
 		Args: []string{
 			"broker", "--id", strconv.Itoa(int(id)), "--data-dir", filepath.Join(dir, "data"),
 			"--listen", client, "--advertise", client, "--peer-listen", peer, "--peer-advertise", peer,
-			"--source-address", "127.0.0.1", "--coordination", l.url, "--events", b.events.Path,
+			"--source-address", "127.0.0.1", "--coordination", coordination, "--events", b.events.Path,
 			"--flush", l.o.Flush, "--log-level", "info", "--rebalance-delay", rebalanceDelay,
 		},
 	}
 	b.spec.Args = append(b.spec.Args, l.detect...)
 	b.spec.Heirs = true // the guardian, of a profile that has one
-	var err error
 	b.admin, err = workload.NewAdmin(client)
 	return b, err
 }
@@ -209,7 +225,7 @@ func (l *Local) SaveLogs(dir string) error {
 		errs = append(errs, copyTail(b.spec.LogPath, filepath.Join(dir, fmt.Sprintf("broker-%d.log", b.id))))
 	}
 	if l.ensemble != nil {
-		for _, m := range l.ensemble.Members() {
+		for _, m := range append(l.ensemble.Members(), l.ensemble.Agents()...) {
 			errs = append(errs, copyTail(m.LogPath, filepath.Join(dir, m.Name+".log")))
 		}
 	}
@@ -262,7 +278,7 @@ func (l *Local) Close() error {
 	return errors.Join(append(errs, process.ReleasePorts(l.ports))...)
 }
 
-// URL is what the brokers were given as --coordination.
+// URL is what the brokers were given as --coordination; where each has an agent of its own, what the first was.
 func (l *Local) URL() string { return l.url }
 
 // Addrs returns every broker's client address, also of those that are down.
@@ -364,7 +380,7 @@ func (l *Local) Usage() []timeline.Usage {
 	if l.ensemble != nil {
 		if u, err := l.ensemble.Usage(); err == nil {
 			list = append(list, timeline.Usage{
-				Kind: "service", Processes: len(l.ensemble.Members()), CPU: u.CPU.Seconds(), RSS: u.RSS, WriteBytes: u.WriteBytes,
+				Kind: "service", Processes: len(l.ensemble.Members()) + len(l.ensemble.Agents()), CPU: u.CPU.Seconds(), RSS: u.RSS, WriteBytes: u.WriteBytes,
 			})
 		}
 	}

@@ -94,6 +94,17 @@ func (r *recorder) RoundTrip(req *http.Request) (*http.Response, error) {
 // once runs one request at the current agent, for limit at most. A failure makes the next agent the current one. The error is a
 // *requestError, or the context's.
 func (a *agents) once(ctx context.Context, limit time.Duration, fn func(context.Context, *api.Client) error) error {
+	at := a.current.Load()
+	err := a.at(ctx, a.list[at%uint32(len(a.list))], limit, fn)
+	var r *requestError
+	if errors.As(err, &r) && ctx.Err() == nil && (r.status == 0 || r.status >= 500) {
+		a.current.CompareAndSwap(at, at+1) // of several that fail at the same time, one moves on
+	}
+	return err
+}
+
+// at runs one request at that agent, for limit at most. The error is a *requestError, or the context's.
+func (a *agents) at(ctx context.Context, agent *agent, limit time.Duration, fn func(context.Context, *api.Client) error) error {
 	select {
 	case <-a.closed:
 		return coordination.ErrClosed
@@ -102,8 +113,6 @@ func (a *agents) once(ctx context.Context, limit time.Duration, fn func(context.
 	if ctx.Err() != nil {
 		return ended(ctx)
 	}
-	at := a.current.Load()
-	agent := a.list[at%uint32(len(a.list))]
 	t := &try{}
 	tctx, cancel := context.WithTimeoutCause(ctx, limit, errors.New("request limit reached"))
 	defer cancel()
@@ -114,9 +123,6 @@ func (a *agents) once(ctx context.Context, limit time.Duration, fn func(context.
 		return nil
 	}
 	status := int(t.status.Load())
-	if ctx.Err() == nil && (status == 0 || status >= 500) {
-		a.current.CompareAndSwap(at, at+1) // of several that fail at the same time, one moves on
-	}
 	return &requestError{agent: agent.address, status: status, sent: t.sent.Load(), err: a.explain(status, err)}
 }
 

@@ -34,6 +34,9 @@ type Config struct {
 	// Session is the TTL of sessions. The servers refuse less than their session_ttl_min (shipped: 10 s) and more than 24 h, and end a session
 	// two TTLs after its last renewal. Zero: DefaultSession.
 	Session time.Duration
+	// Check, when set, stands in place of Session: sessions are kept by a TTL check of that long at the first host, which must be an agent that shares
+	// this process's fate, and which no other process of the cluster names first. See the package comment.
+	Check time.Duration
 	// Renew is the interval of renewals. Zero: what package chain chooses for the TTL.
 	Renew time.Duration
 	// Request bounds one try of one request at one agent. Zero: DefaultRequest.
@@ -61,11 +64,11 @@ func Open(ctx context.Context, cfg Config, logger *slog.Logger) (coordination.Co
 	return chain.New(store, chain.Options{Logger: logger, RenewEvery: cfg.Renew}), nil
 }
 
-// ParseURL reads consul://host[:port],…/prefix?session=&renew=&request=&lock-delay=&token_file=&ca=&cert=&key= and validates it.
+// ParseURL reads consul://host[:port],…/prefix?session=&check=&renew=&request=&lock-delay=&token_file=&ca=&cert=&key= and validates it.
 func ParseURL(u *url.URL) (Config, error) {
 	r := options.Read(u, "consul")
 	c := Config{Hosts: r.Hosts(defaultPort), Prefix: strings.TrimPrefix(r.Path(), "/")}
-	for key, into := range map[string]*time.Duration{"session": &c.Session, "renew": &c.Renew, "request": &c.Request, "lock-delay": &c.LockDelay} {
+	for key, into := range map[string]*time.Duration{"session": &c.Session, "check": &c.Check, "renew": &c.Renew, "request": &c.Request, "lock-delay": &c.LockDelay} {
 		r.Duration(key, into)
 	}
 	r.Text("token_file", &c.TokenFile)
@@ -83,7 +86,8 @@ var prefixSegment = regexp.MustCompile(`^[A-Za-z0-9_-][A-Za-z0-9._-]*$`)
 func (c Config) Validate() error {
 	errs := []error{
 		options.ValidateHosts("consul", c.Hosts), c.TLS.Validate(),
-		options.ValidateDurations(map[string]time.Duration{"session": c.Session, "renew": c.Renew, "request": c.Request, "lock-delay": c.LockDelay}),
+		options.ValidateDurations(map[string]time.Duration{"session": c.Session, "check": c.Check, "renew": c.Renew, "request": c.Request, "lock-delay": c.LockDelay}),
+		c.validateCheck(),
 	}
 	for segment := range strings.SplitSeq(c.Prefix, "/") {
 		if !prefixSegment.MatchString(segment) || len(c.Prefix) > 128 {

@@ -19,6 +19,7 @@ import (
 type Session struct {
 	store *Store
 	id    string
+	check string // that keeps the session, at the first agent; empty: its TTL does
 
 	lost     chan struct{}
 	lostOnce sync.Once
@@ -60,6 +61,27 @@ func (s *Store) OpenSession(ctx context.Context) (backend.Session, error) {
 }
 
 func (s *Store) openOnce(ctx context.Context) (*Session, error) {
+	session := &Session{store: s, lost: make(chan struct{}), closed: make(chan struct{})}
+	open := session.openTTL
+	if s.cfg.Check > 0 {
+		open = session.openChecked
+	}
+	err := open(ctx)
+	if err == nil {
+		err = session.prove(ctx)
+	}
+	if err != nil {
+		if dropped := session.drop(ctx); dropped != nil {
+			s.logger.Debug("check not removed", "check", session.check, "error", dropped)
+		}
+		return nil, err
+	}
+	return session, nil
+}
+
+// openTTL makes a session that its TTL keeps, on the cluster's own node.
+func (session *Session) openTTL(ctx context.Context) error {
+	s := session.store
 	err := s.agents.repeat(ctx, s.cfg.Request, func(ctx context.Context, c *api.Client) error {
 		_, err := c.Catalog().Register(&api.CatalogRegistration{
 			Node: s.node(), Address: nodeAddress, NodeMeta: map[string]string{"external-node": "true"},
@@ -67,20 +89,20 @@ func (s *Store) openOnce(ctx context.Context) (*Session, error) {
 		return err
 	})
 	if err != nil {
-		return nil, err
+		return err
 	}
-	session := &Session{store: s, lost: make(chan struct{}), closed: make(chan struct{})}
-	err = s.agents.once(ctx, s.cfg.Request, func(ctx context.Context, c *api.Client) (err error) {
+	return s.agents.once(ctx, s.cfg.Request, func(ctx context.Context, c *api.Client) (err error) {
 		session.id, _, err = c.Session().CreateNoChecks(&api.SessionEntry{
 			Name: "regency", Node: s.node(), TTL: s.cfg.Session.String(), Behavior: api.SessionBehaviorDelete, LockDelay: s.cfg.LockDelay,
 		}, (&api.WriteOptions{}).WithContext(ctx))
 		return err
 	})
-	if err != nil {
-		return nil, err
-	}
-	// The lock may be taken again by the same session, so this can be repeated.
-	err = s.agents.repeat(ctx, s.cfg.Request, func(ctx context.Context, c *api.Client) error {
+}
+
+// prove locks the session's own key. The lock may be taken again by the same session, so this can be repeated.
+func (session *Session) prove(ctx context.Context) error {
+	s := session.store
+	return s.agents.repeat(ctx, s.cfg.Request, func(ctx context.Context, c *api.Client) error {
 		ops := api.TxnOps{{KV: &api.KVTxnOp{Verb: api.KVLock, Key: session.proofKey(), Session: session.id}}}
 		ok, resp, _, err := c.Txn().Txn(ops, (&api.QueryOptions{}).WithContext(ctx))
 		if err == nil && !ok {
@@ -90,10 +112,6 @@ func (s *Store) openOnce(ctx context.Context) (*Session, error) {
 		}
 		return err
 	})
-	if err != nil {
-		return nil, err
-	}
-	return session, nil
 }
 
 // proofKey is locked by the session as long as it lives.
@@ -102,8 +120,13 @@ func (s *Session) proofKey() string { return s.store.key(sessionDir + "/" + s.id
 // ID implements backend.Session.
 func (s *Session) ID() string { return s.id }
 
-// Timeout implements backend.Session: the TTL. The service waits for twice as long.
-func (s *Session) Timeout() time.Duration { return s.store.cfg.Session }
+// Timeout implements backend.Session: the check's TTL, or the session's own, for twice which the service waits.
+func (s *Session) Timeout() time.Duration {
+	if s.check != "" {
+		return s.store.cfg.Check
+	}
+	return s.store.cfg.Session
+}
 
 // Expired implements backend.Session.
 func (s *Session) Expired() <-chan struct{} { return s.lost }
@@ -130,6 +153,13 @@ func (s *Session) Renew(ctx context.Context) (time.Time, error) {
 		return time.Time{}, err
 	}
 	verb := "renew session " + s.id
+	if s.check != "" {
+		err := s.renewCheck(ctx)
+		if errors.Is(err, coordination.ErrSessionLost) {
+			return time.Time{}, err
+		}
+		return time.Time{}, translate(verb, err)
+	}
 	var sent time.Time
 	var found bool
 	err := s.store.agents.repeat(ctx, s.store.cfg.Request, func(ctx context.Context, c *api.Client) error {
@@ -151,22 +181,16 @@ func (s *Session) Renew(ctx context.Context) (time.Time, error) {
 	return sent.Add(ttl - ttl/50), nil
 }
 
-// confirmLoss asks again, consistently: a deposed leader does not know of a session that was made after it.
+// confirmLoss asks again, consistently.
 func (s *Session) confirmLoss(ctx context.Context) error {
-	var found bool
-	err := s.store.agents.repeat(ctx, s.store.cfg.Request, func(ctx context.Context, c *api.Client) error {
-		entry, _, err := c.Session().Info(s.id, (&api.QueryOptions{RequireConsistent: true}).WithContext(ctx))
-		found = entry != nil
-		return err
-	})
+	found, err := s.exists(ctx, s.store.agents.repeat, s.store.cfg.Request)
 	switch {
 	case err != nil:
 		return err
 	case found:
 		return errors.New("the agent did not know of the session yet")
 	}
-	s.lose()
-	return fmt.Errorf("session %s: the service has no such session: %w", s.id, coordination.ErrSessionLost)
+	return s.gone()
 }
 
 // Close implements backend.Session. Destroying is harmless to repeat, and an answer means that it is done, with the keys.
@@ -176,5 +200,9 @@ func (s *Session) Close(ctx context.Context) error {
 		_, err := c.Session().Destroy(s.id, (&api.WriteOptions{}).WithContext(ctx))
 		return err
 	})
+	if dropped := s.drop(ctx); err == nil && dropped != nil {
+		// The session is over, which is what counts. The check becomes critical, and the next session of this prefix at the agent removes it.
+		s.store.logger.Debug("check not removed", "check", s.check, "error", dropped)
+	}
 	return translateWrite("close session "+s.id, err)
 }

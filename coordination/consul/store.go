@@ -21,6 +21,20 @@
 // a TTL is longer than the lease, as it must be for a session to survive a change of leaders anyway. (An operator can destroy any session at any time,
 // on every backend.)
 //
+// # Sessions kept by a check
+//
+// With check=400ms a session has no TTL. It is bound to a TTL check at the first host of the URL, an agent beside this process, which this
+// process passes again and again; the transaction that marks the check critical ends the session. There is no floor of 10 s and no wait for twice the TTL, and servers
+// need no setting. In return nothing bounds such a session's life from below (Capabilities.ProvableDeadline is false):
+//
+//   - Each process needs an agent of its own, named first: a check, and with it the session, ends with its agent. A dead agent cannot say so itself. The session is
+//     therefore bound to serfHealth as well: it ends when the agents' gossip has found the agent dead, in seconds, or in 0.4 s with gossip_lan
+//     probe_interval 100ms, probe_timeout 50ms, suspicion_mult 2, gossip_interval 20ms. An agent that is restarted ends it, too, since its checks begin as critical.
+//   - The further hosts serve reads and transactions when the first does not, and say that the session is over when the first cannot.
+//   - While the servers have no leader nothing ends. An agent's report of a critical check waits up to rpc_hold_timeout (7 s) for one; later it is
+//     repeated at the agent's next full synchronisation only, about a minute on.
+//   - What a crash leaves at the agent is a critical check; the next session of the same prefix at that agent removes it.
+//
 // # Rights
 //
 // With ACLs that deny by default, a token needs this policy, for a prefix "cluster-a" (slashes of a prefix become dashes in regency-…):
@@ -28,6 +42,8 @@
 //	key_prefix "cluster-a/"         { policy = "write" }
 //	session    "regency-cluster-a" { policy = "write" }
 //	node       "regency-cluster-a" { policy = "write" }
+//
+// With check= instead, the names in the last two rules are that of the agent's node. The agents need nothing more.
 //
 // TLS is towards an agent's ports.https; ca= verifies the agent, cert= and key= serve an agent with verify_incoming.
 package consul
@@ -83,7 +99,11 @@ func NewStore(cfg Config, logger *slog.Logger) (backend.Store, error) {
 }
 
 func newStore(cfg Config, tlsConfig *tls.Config, logger *slog.Logger) (*Store, error) {
-	a, err := newAgents(cfg, tlsConfig, rand.Uint32N(uint32(len(cfg.Hosts))))
+	first := rand.Uint32N(uint32(len(cfg.Hosts)))
+	if cfg.Check > 0 {
+		first = 0 // our own agent
+	}
+	a, err := newAgents(cfg, tlsConfig, first)
 	if err != nil {
 		return nil, fmt.Errorf("consul: %w", err)
 	}
@@ -95,11 +115,15 @@ func newStore(cfg Config, tlsConfig *tls.Config, logger *slog.Logger) (*Store, e
 // Beside the mutations, a commit's transaction has the session's check, the chain record, which repeats mutations of up to 16 KiB, the ring record, which
 // repeats any, and guards; and all values grow by a third on the way.
 func (s *Store) Capabilities() coordination.Capabilities {
+	shortest := min(DefaultSession, s.cfg.Session)
+	if s.cfg.Check > 0 {
+		shortest = minCheck
+	}
 	perOp := opOverhead + len(s.key("records/"))
 	maxCommitBytes := (maxBody - maxOps*perOp - 24<<10) * 3 / 4 / 2
 	return coordination.Capabilities{
-		Backend: "consul", MinTimeout: min(DefaultSession, s.cfg.Session), Granularity: time.Nanosecond,
-		ProvableDeadline: true, CrossProcess: true, Persistent: true,
+		Backend: "consul", MinTimeout: shortest, Granularity: time.Nanosecond,
+		ProvableDeadline: s.cfg.Check == 0, CrossProcess: true, Persistent: true,
 		MaxCommitBytes: maxCommitBytes, MaxCommitMutations: maxOps - 8,
 	}
 }

@@ -12,6 +12,7 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
+	"slices"
 	"sync"
 	"time"
 
@@ -31,6 +32,9 @@ type Options struct {
 	Members    int          // 3 when 0
 	Logger     *slog.Logger // slog.Default when nil
 
+	// Agents is how many Consul client agents run beside the servers, one for each process that needs its own. 0: one if the profile needs any.
+	Agents int
+
 	// Security makes the members serve TLS, and refuse strangers.
 	Security profile.Security
 }
@@ -48,6 +52,7 @@ type Ensemble struct {
 	log     *slog.Logger
 	http    *http.Client
 	members []*member
+	agents  []*member
 
 	// life ends with Close and takes every member along.
 	life context.Context
@@ -55,6 +60,7 @@ type Ensemble struct {
 }
 
 type member struct {
+	name    string
 	server  profile.Server
 	command profile.Command
 
@@ -114,6 +120,12 @@ func newEnsemble(o Options) (*Ensemble, error) {
 	if err != nil {
 		return nil, err
 	}
+	if o.Agents == 0 && settings.NeedsAgents() {
+		o.Agents = 1
+	}
+	if o.Agents < 0 || o.Agents > 0 && o.Backend != profile.Consul {
+		return nil, fmt.Errorf("%d agents: only Consul has any", o.Agents)
+	}
 	binary, err := Locate(o.ServersDir, o.Backend)
 	if err != nil {
 		return nil, err
@@ -143,7 +155,7 @@ func (e *Ensemble) layOut(o Options) error {
 	if err != nil {
 		return err
 	}
-	if e.ports, err = process.FreePorts(3 * o.Members); err != nil {
+	if e.ports, err = process.FreePorts(3*o.Members + 2*o.Agents); err != nil {
 		return err
 	}
 	servers := make([]profile.Server, o.Members)
@@ -163,9 +175,9 @@ func (e *Ensemble) layOut(o Options) error {
 		if err := writeFiles(server.Dir, command.Files); err != nil {
 			return err
 		}
-		e.members = append(e.members, &member{server: server, command: command})
+		e.members = append(e.members, &member{name: profile.MemberName(o.Backend, i), server: server, command: command})
 	}
-	return nil
+	return e.layOutAgents(o, servers)
 }
 
 func writeFiles(dir string, files []profile.File) error {
@@ -181,20 +193,22 @@ func writeFiles(dir string, files []profile.File) error {
 }
 
 func (e *Ensemble) startAll(ctx context.Context) error {
-	for i := range e.members {
-		if err := e.startMember(ctx, i); err != nil {
+	for _, m := range e.all() {
+		if err := e.startMember(ctx, m); err != nil {
 			return err
 		}
 	}
 	return nil
 }
 
-// startMember starts member i unless it runs.
-func (e *Ensemble) startMember(ctx context.Context, i int) error {
+// all are the members and the agents.
+func (e *Ensemble) all() []*member { return slices.Concat(e.members, e.agents) }
+
+// startMember starts a member or an agent unless it runs.
+func (e *Ensemble) startMember(ctx context.Context, m *member) error {
 	if err := ctx.Err(); err != nil {
-		return fmt.Errorf("start %s: %w", e.name(i), context.Cause(ctx))
+		return fmt.Errorf("start %s: %w", m.name, context.Cause(ctx))
 	}
-	m := e.members[i]
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	if m.mu.process != nil {
@@ -208,7 +222,7 @@ func (e *Ensemble) startMember(ctx context.Context, i int) error {
 		m.mu.past = m.mu.past.Add(last)
 	}
 	p, err := process.Start(e.life, process.Spec{
-		Name: e.name(i), Path: e.binary.Path, Args: append(e.binary.Args[:len(e.binary.Args):len(e.binary.Args)], m.command.Args...),
+		Name: m.name, Path: e.binary.Path, Args: append(e.binary.Args[:len(e.binary.Args):len(e.binary.Args)], m.command.Args...),
 		Dir: m.server.Dir, LogPath: m.logPath(),
 	})
 	if err != nil {
@@ -220,7 +234,7 @@ func (e *Ensemble) startMember(ctx context.Context, i int) error {
 
 func (m *member) logPath() string { return filepath.Join(m.server.Dir, "log") }
 
-func (e *Ensemble) name(i int) string { return profile.MemberName(e.binary.Backend, i) }
+func (e *Ensemble) name(i int) string { return e.members[i].name }
 
 // Binary tells which server runs.
 func (e *Ensemble) Binary() Binary { return e.binary }
@@ -237,17 +251,23 @@ func (e *Ensemble) Endpoints() []string {
 	return endpoints
 }
 
-// URL is what `regency broker --coordination` takes for this ensemble and its profile; prefix isolates clusters. Credentials are the caller's to add.
+// URL is what `regency broker --coordination` takes for this ensemble and its profile; prefix isolates clusters. Credentials are the
+// caller's to add. With agents it is the first one's.
 func (e *Ensemble) URL(prefix string) (string, error) {
+	if len(e.agents) > 0 {
+		return e.AgentURL(0, prefix)
+	}
 	return profile.CoordinationURL(e.profile, e.Endpoints(), prefix)
 }
 
 // Members describes every member as it is now.
-func (e *Ensemble) Members() []Member {
-	list := make([]Member, len(e.members))
-	for i, m := range e.members {
+func (e *Ensemble) Members() []Member { return describe(e.members) }
+
+func describe(members []*member) []Member {
+	list := make([]Member, len(members))
+	for i, m := range members {
 		m.mu.Lock()
-		list[i] = Member{Name: e.name(i), Endpoint: m.server.Endpoint(), Dir: m.server.Dir, LogPath: m.logPath(), Paused: m.mu.paused}
+		list[i] = Member{Name: m.name, Endpoint: m.server.Endpoint(), Dir: m.server.Dir, LogPath: m.logPath(), Paused: m.mu.paused}
 		if p := m.mu.process; p != nil {
 			list[i].Pid, list[i].Running = p.Pid(), p.Running()
 		}
@@ -256,10 +276,10 @@ func (e *Ensemble) Members() []Member {
 	return list
 }
 
-// Usage is the sum over all members and all their runs.
+// Usage is the sum over all members, agents and all their runs.
 func (e *Ensemble) Usage() (process.Usage, error) {
 	var sum process.Usage
-	for _, m := range e.members {
+	for _, m := range e.all() {
 		m.mu.Lock()
 		p, past := m.mu.process, m.mu.past
 		m.mu.Unlock()
@@ -280,7 +300,7 @@ func (e *Ensemble) Usage() (process.Usage, error) {
 func (e *Ensemble) Close() error {
 	e.end()
 	var group errgroup.Group
-	for _, m := range e.members {
+	for _, m := range e.all() {
 		group.Go(func() error {
 			m.mu.Lock()
 			defer m.mu.Unlock()

@@ -66,7 +66,7 @@ func (e *Ensemble) RestartMember(ctx context.Context, i int) error {
 	if err := e.KillMember(i); err != nil {
 		return err
 	}
-	if err := e.startMember(ctx, i); err != nil {
+	if err := e.startMember(ctx, e.members[i]); err != nil {
 		return err
 	}
 	return e.waitFor(ctx, fmt.Sprintf("restart %s", e.name(i)), func(ctx context.Context) error {
@@ -118,7 +118,10 @@ func (e *Ensemble) WaitReady(ctx context.Context) error {
 		if len(up) == 0 {
 			return errors.New("no member runs")
 		}
-		return e.probeAll(ctx, up...)
+		if err := e.probeAll(ctx, up...); err != nil {
+			return err
+		}
+		return e.probeAgents(ctx)
 	})
 }
 
@@ -146,22 +149,22 @@ func (e *Ensemble) waitFor(ctx context.Context, what string, probe func(context.
 
 // deaths reports members that ended other than by SIGKILL, which is how we end them.
 func (e *Ensemble) deaths() error {
-	for i, m := range e.members {
+	for _, m := range e.all() {
 		m.mu.Lock()
 		p := m.mu.process
 		m.mu.Unlock()
 		if p == nil || p.Running() || p.Killed() {
 			continue
 		}
-		return fmt.Errorf("%s ended by itself (%v):\n%s", e.name(i), p.ExitError(), p.TailLog(20))
+		return fmt.Errorf("%s ended by itself (%v):\n%s", m.name, p.ExitError(), p.TailLog(20))
 	}
 	return nil
 }
 
 func (e *Ensemble) logTails() string {
 	var all string
-	for i, m := range e.members {
-		all += fmt.Sprintf("--- end of the log of %s\n%s\n", e.name(i), process.Tail(m.logPath(), 5))
+	for _, m := range e.all() {
+		all += fmt.Sprintf("--- end of the log of %s\n%s\n", m.name, process.Tail(m.logPath(), 5))
 	}
 	return all
 }

@@ -161,35 +161,61 @@ func consulMember(p Profile, ensemble []Server, i int, security Security) (Comma
 			others = append(others, hostPort(s.Host, s.Side))
 		}
 	}
+	config := consulConfig(p, self, MemberName(Consul, i), others, security)
+	config["server"] = true
+	config["bootstrap_expect"] = len(ensemble)
+	config["performance"] = map[string]any{"raft_multiplier": p.Consul.RaftMultiplier}
+	config["session_ttl_min"] = duration(p.Consul.SessionTTLMin)
+	config["autopilot"] = map[string]any{"cleanup_dead_servers": p.Consul.CleanupDeadServers}
+	config["ports"].(map[string]any)["server"] = self.Peer
+	return consulCommand(self, config)
+}
+
+// ConsulAgent renders a Consul client agent of its own name beside the servers. It has a Client and a Side port.
+func ConsulAgent(p Profile, servers []Server, name string, self Server, security Security) (Command, error) {
+	if p.Consul == nil {
+		return Command{}, fmt.Errorf("render Consul agent %s: %w", name, errNoSettings)
+	}
+	var join []string
+	for _, s := range servers {
+		join = append(join, hostPort(s.Host, s.Side))
+	}
+	return consulCommand(self, consulConfig(p, self, name, join, security))
+}
+
+// consulConfig is what servers and client agents have in common.
+func consulConfig(p Profile, self Server, name string, join []string, security Security) map[string]any {
 	config := map[string]any{
-		"server":               true,
-		"bootstrap_expect":     len(ensemble),
-		"node_name":            MemberName(Consul, i),
+		"node_name":            name,
 		"data_dir":             self.Dir + "/data",
 		"bind_addr":            self.bind(),
 		"client_addr":          self.bind(),
-		"retry_join":           others,
+		"retry_join":           join,
 		"retry_interval":       "500ms", // of joining at the start; the shipped 30 s would only delay every trial
-		"performance":          map[string]any{"raft_multiplier": p.Consul.RaftMultiplier},
-		"session_ttl_min":      duration(p.Consul.SessionTTLMin),
 		"limits":               map[string]any{"http_max_conns_per_client": p.Consul.MaxConns},
-		"autopilot":            map[string]any{"cleanup_dead_servers": p.Consul.CleanupDeadServers},
 		"connect":              map[string]any{"enabled": false},
 		"disable_update_check": true,
 		"leave_on_terminate":   false,
 		"ports": map[string]any{
-			"http": self.Client, "server": self.Peer, "serf_lan": self.Side,
+			"http": self.Client, "serf_lan": self.Side,
 			"serf_wan": -1, "dns": -1, "grpc": -1, "grpc_tls": -1,
 		},
+	}
+	if gossip := p.Consul.Gossip.config(); gossip != nil {
+		config["gossip_lan"] = gossip
 	}
 	// Consul advertises addresses, not names; under a name it finds its own private address.
 	if self.bind() != self.Host && net.ParseIP(self.Host) != nil {
 		config["advertise_addr"] = self.Host
 	}
 	secureConsul(config, self, security)
+	return config
+}
+
+func consulCommand(self Server, config map[string]any) (Command, error) {
 	data, err := json.MarshalIndent(config, "", "  ")
 	if err != nil {
-		return Command{}, fmt.Errorf("render Consul member %d: %w", i+1, err)
+		return Command{}, fmt.Errorf("render the configuration of %s: %w", config["node_name"], err)
 	}
 	return Command{
 		Args:  []string{"agent", "-config-file=" + self.Dir + "/consul.json"},

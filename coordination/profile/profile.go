@@ -47,6 +47,7 @@ const (
 	// Variants of Tuned.
 	TunedPeer     Name = "tuned+peer"
 	TunedGuardian Name = "tuned+guardian"
+	TunedCheck    Name = "tuned+check"
 )
 
 // profiles is every profile and variant, in the order in which they are listed. Settings tells with false that there are
@@ -56,6 +57,7 @@ var profiles = []profileOf{
 	{Tuned, "For each backend the fastest settings that are safe on a LAN with SSDs.", tuned},
 	{Default, "As shipped. Not ranked: the defaults answer different questions.", shipped},
 	{TunedPeer, "As tuned, and the brokers watch each other's connections and heartbeats and evict a dead one without waiting for its session.", tunedPeer},
+	{TunedCheck, "As tuned, and a Consul session is kept by a TTL check at an agent beside each broker, not by a TTL of its own.", tunedCheck},
 	{TunedGuardian, "As tuned, and beside each broker a guardian process that evicts it as soon as it has died.", tunedGuardian},
 }
 
@@ -152,6 +154,10 @@ type ConsulSettings struct {
 	MaxConns           int           // limits.http_max_conns_per_client
 	CleanupDeadServers bool          // autopilot.cleanup_dead_servers
 	LockDelay          time.Duration // of a session: how long a lock stays closed after its holder was lost
+
+	// Check, when set, stands in place of Profile.Session: the TTL of a check at an agent beside each broker, to which the session is bound.
+	Check  time.Duration
+	Gossip GossipSettings // of servers and agents; zero: as shipped
 }
 
 // Window bounds the time from a process's death (or its SIGSTOP) until the service removes what it had registered.
@@ -169,6 +175,8 @@ func (w Window) String() string { return fmt.Sprintf("[%v, %v]", w.Lower, w.Uppe
 //	                                                                           follower reaches the leader tick/2 later. (The Go
 //	                                                                           client's own pings, every S/3, are suppressed.)
 //	Consul          2S − age + lock-delay           = [2S − k, 2S] + lock-delay  a timer of exactly 2 × TTL
+//	Consul, check   C − age + U(0, 50 ms)           = [C − k, C + 50 ms] + lock-delay  C the check's TTL; then the agent's report to the
+//	                                                                           servers, 15 ms in the median
 //
 // If the service's leader dies as well, its recovery and a full, restarted session come on top.
 func (p Profile) Detection() Window {
@@ -178,6 +186,11 @@ func (p Profile) Detection() Window {
 			Lower: p.Session - p.Renew,
 			Upper: p.Session + p.ZooKeeper.Tick*3/2,
 		}
+	case p.Consul != nil && p.Consul.Check > 0:
+		return Window{
+			Lower: p.Consul.Check - p.Renew + p.Consul.LockDelay,
+			Upper: p.Consul.Check + checkReport + p.Consul.LockDelay,
+		}
 	case p.Consul != nil:
 		life := 2*p.Session + p.Consul.LockDelay
 		return Window{Lower: life - p.Renew, Upper: life}
@@ -185,6 +198,15 @@ func (p Profile) Detection() Window {
 		return Window{Lower: p.Session - p.Renew, Upper: p.Session + etcdRevokeInterval}
 	}
 }
+
+// GossipSettings are keys of gossip_lan.
+type GossipSettings struct {
+	ProbeInterval, ProbeTimeout, Interval time.Duration
+	SuspicionMult                         int
+}
+
+// checkReport bounds an agent's report to the servers that a check is critical: measured, 15 ms in the median on loopback.
+const checkReport = 50 * time.Millisecond
 
 // etcdRevokeInterval is the pause of the lessor's loop: time.NewTicker(500 * time.Millisecond) in server/lease/lessor.go,
 // runLoop, as of etcd 3.7.3. It is not a setting.

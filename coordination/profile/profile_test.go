@@ -42,6 +42,7 @@ func TestDetectionFormulas(t *testing.T) {
 		{Etcd, Tuned, "[750ms, 1.5s]"},
 		{ZooKeeper, Tuned, "[600ms, 1.1s]"},
 		{Consul, Tuned, "[1.750000001s, 2.000000001s]"},
+		{Consul, TunedCheck, "[300.000001ms, 450.000001ms]"},
 		{Etcd, Default, "[40s, 1m0.5s]"},
 		{ZooKeeper, Default, "[12s, 21s]"},
 		{Consul, Default, "[37.5s, 45s]"},

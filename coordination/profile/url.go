@@ -10,6 +10,7 @@ import (
 //	etcd://127.0.0.1:2379,127.0.0.1:2380/cluster-a?session=2s&renew=500ms&request=300ms
 //	zookeeper://127.0.0.1:2181/cluster-a?session=2200ms&renew=500ms&request=300ms&tick=200ms
 //	consul://127.0.0.1:8500/cluster-a?session=1250ms&renew=500ms&request=300ms&lock-delay=1ns
+//	consul://127.0.0.1:8600,127.0.0.1:8500/cluster-a?check=400ms&renew=100ms&request=300ms&lock-delay=1ns   the broker's agent first
 //	embedded:?peers=1@127.0.0.1:9095:9096,2@127.0.0.1:9097:9098&session=2s&renew=500ms&request=300ms&heartbeat=50ms&election=500ms
 //
 // Endpoints are host:port; for Embedded id@host:port:clientport, and the prefix is unused there, since its store has one
@@ -19,6 +20,9 @@ func CoordinationURL(p Profile, endpoints []string, prefix string) (string, erro
 		return "", fmt.Errorf("render the %s URL: no endpoints", p.Backend)
 	}
 	session := "session=" + duration(p.Session) + "&renew=" + duration(p.Renew)
+	if p.NeedsAgents() {
+		session = "check=" + duration(p.Consul.Check) + "&renew=" + duration(p.Renew)
+	}
 	if p.Request > 0 {
 		session += "&request=" + duration(p.Request)
 	}

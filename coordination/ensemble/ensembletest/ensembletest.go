@@ -41,6 +41,12 @@ func start(t testing.TB, o ensemble.Options) *ensemble.Ensemble {
 	return e
 }
 
+// StartWith starts what the options say; directory and logger are the test's.
+func StartWith(t testing.TB, o ensemble.Options) *ensemble.Ensemble {
+	t.Helper()
+	return start(t, o)
+}
+
 // StartOne starts a single, secured member that ends with the test.
 func StartOne(t testing.TB, b profile.Backend, n profile.Name, s profile.Security) *ensemble.Ensemble {
 	t.Helper()
