@@ -50,6 +50,10 @@ type Harness struct {
 	// same order: links that a test disturbs. Nil: the tests of disturbed links are skipped.
 	Endpoints []string
 	Via       func(url string, endpoints []string) string
+	// WithSession is a cluster's URL with another session timeout. Nil: all of the suite's sessions have the one of URL.
+	WithSession func(url string, timeout time.Duration) string
+	// Crowd is how many sessions the service and one process can hold at a time. 0: a thousand.
+	Crowd int
 	// KillLeader kills the service's own leader (SIGKILL), PauseLeader stops it (SIGSTOP); restore brings it back and waits until all members serve.
 	// Restart kills all members at once and starts them again on their disks. Nil: skipped.
 	KillLeader, PauseLeader func(t testing.TB) (restore func())
@@ -170,11 +174,16 @@ func (e *env) leader(id int32) (coordination.Coordinator, coordination.Session, 
 	return co, s, e.campaign(s)
 }
 
+// commit repeats what certainly was not applied: on a loaded machine, or around an election, a session may be suspect for a while.
 func (e *env) commit(l coordination.Leadership, m ...coordination.Mutation) uint64 {
 	e.Helper()
 	ctx, cancel := context.WithTimeout(e.ctx, patience)
 	defer cancel()
 	seq, err := l.Commit(ctx, m)
+	for errors.Is(err, coordination.ErrUnavailable) && !errors.Is(err, coordination.ErrOutcomeUnknown) && ctx.Err() == nil {
+		time.Sleep(10 * time.Millisecond)
+		seq, err = l.Commit(ctx, m)
+	}
 	if err != nil {
 		e.Fatalf("Commit(%d mutations) = %v", len(m), err)
 	}

@@ -109,9 +109,12 @@ func testSlowConsumer(e *env) {
 	} else {
 		e.Logf("the heap grew by %d KiB", grown>>10)
 	}
-	if got := s.State(); got != coordination.Valid {
-		e.Errorf("State() beside the sleeper = %v, want valid", got)
-	}
+	e.eventually(patience, "the session beside the sleeper is valid", func() error {
+		if got := s.State(); got != coordination.Valid {
+			return fmt.Errorf("it is %v", got)
+		}
+		return nil
+	})
 	ctx, cancel := context.WithTimeout(e.ctx, patience)
 	defer cancel()
 	next, err := s.Usurp(ctx, l.Epoch())

@@ -41,7 +41,8 @@ func testLimits(e *env) {
 		{"deletions", removals, append(removals, remove("small"))},
 		{"creations", many, append(many, put("small", "2"))},
 	} {
-		if _, err := l.Commit(e.ctx, c.not); !errors.Is(err, coordination.ErrTooLarge) {
+		err := e.insist(func(ctx context.Context) error { _, err := l.Commit(ctx, c.not); return err })
+		if !errors.Is(err, coordination.ErrTooLarge) {
 			e.Errorf("%s: Commit() one above the limit = %v, want ErrTooLarge", c.name, err)
 		}
 		if st := e.status(co); st.Seq != seq {
@@ -57,7 +58,8 @@ func testLimits(e *env) {
 		e.Errorf("snapshot has %d records, small = %q, one of %d bytes: want %d, \"1\" and %d",
 			len(got.Records), got.Records["small"], len(got.Records["one"]), len(many)+2, caps.MaxCommitBytes-len("one"))
 	}
-	if _, err := l.Commit(e.ctx, []coordination.Mutation{put("", "v")}); err == nil || l.Err() != nil {
+	err := e.insist(func(ctx context.Context) error { _, err := l.Commit(ctx, []coordination.Mutation{put("", "v")}); return err })
+	if err == nil || l.Err() != nil {
 		e.Errorf("Commit() of an empty key = %v (term: %v), want it refused and the term to go on", err, l.Err())
 	}
 	e.commit(l, put("small", "3"))
