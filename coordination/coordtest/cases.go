@@ -8,7 +8,6 @@ var basics = []testCase{
 	{"CommitsAreAtomicAndExact", testCommits},
 	{"TooLarge", testTooLarge},
 	{"LimitsAreExact", testLimits},
-	{"RegistrationRace", testRegistrationRace},
 	{"PrefixIsolation", testIsolation},
 	{"Closed", testClosed},
 }
@@ -28,6 +27,7 @@ var sessions = []testCase{
 	{"SilentEndpointsAreSurvived", testSilentEndpoints},
 	{"DuplicateIDRace", testDuplicateRace},
 	{"RestartTakesItsRegistrationOver", testRestart},
+	{"ThousandSessionsLostAtOnce", testCrowd},
 	{"LostRegistrationAnswer", testLostRegistration},
 	{"CancelledRegistrationEndsWithItsSession", testCancelledRegistration},
 	{"LateRegistrationOfAClosedSession", testLateRegistration},
@@ -73,10 +73,11 @@ var watches = []testCase{
 
 var operations = []testCase{
 	{"CancellationIsPrompt", testCancellation},
-	{"NoGoroutineLeaks", testLeaks},
+	{"NothingLeaks", testLeaks},
 	{"OutageKeepsEverything", testOutage},
 	{"CancellationDuringOutage", testOutageCancellation},
 	{"ServiceLeaderDiesAgainAndAgain", testServiceLeaderDies},
 	{"EpochsGrowAcrossARestart", testServiceRestart},
 	{"StoreSetBackIsAnotherLineage", testSetBack},
+	{"WallClockHasNoEffect", testWallClock},
 }

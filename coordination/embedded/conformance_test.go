@@ -21,6 +21,7 @@ import (
 	"github.com/regency-project/regency/coordination/backend"
 	"github.com/regency-project/regency/coordination/coordtest"
 	"github.com/regency-project/regency/coordination/embedded"
+	"github.com/regency-project/regency/coordination/ensemble/ensembletest"
 	"github.com/regency-project/regency/coordination/etcd"
 	"github.com/regency-project/regency/coordination/process"
 	"github.com/regency-project/regency/coordination/profile"
@@ -244,7 +245,7 @@ func TestConformance(t *testing.T) {
 			DetectionBound: p.Detection().Upper,
 			StopQuorum:     func(t testing.TB) { c.kill(t, 0); c.kill(t, 2) },
 			StartQuorum:    func(t testing.TB) { c.start(t, 0); c.start(t, 2); c.awaitQuorum(t) },
-			Endpoints:      c.endpoints(t), Via: via,
+			Endpoints:      c.endpoints(t), Via: via, WithSession: ensembletest.WithSession,
 			KillLeader: func(t testing.TB) func() {
 				i := c.leader(t)
 				c.kill(t, i)

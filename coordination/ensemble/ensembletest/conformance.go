@@ -10,6 +10,7 @@ import (
 
 	"github.com/regency-project/regency/coordination/coordtest"
 	"github.com/regency-project/regency/coordination/ensemble"
+	"github.com/regency-project/regency/coordination/profile"
 )
 
 // faultLimit bounds each fault and each repair of an ensemble: a JVM on a machine whose cores are busy.
@@ -19,6 +20,10 @@ const faultLimit = time.Minute
 func Conformance(t *testing.T, e *ensemble.Ensemble, open coordtest.Opener, store coordtest.StoreOpener) {
 	t.Helper()
 	clusters := 0
+	crowd := 0
+	if e.Profile().Backend == profile.ZooKeeper {
+		crowd = 300 // each session of ZooKeeper is a connection
+	}
 	coordtest.Run(t, func(t *testing.T) coordtest.Harness {
 		clusters++
 		return coordtest.Harness{
@@ -32,6 +37,7 @@ func Conformance(t *testing.T, e *ensemble.Ensemble, open coordtest.Opener, stor
 			StartQuorum: func(t testing.TB) { within(t, "StartQuorum", e.StartQuorum) },
 			Endpoints:   e.Endpoints(),
 			Via:         Via,
+			WithSession: WithSession, Crowd: crowd,
 			KillLeader: func(t testing.TB) func() {
 				i := leader(t, e)
 				check(t, e.KillMember(i))
@@ -73,6 +79,19 @@ func Via(rawURL string, endpoints []string) string {
 		panic(err) // of our own making
 	}
 	u.Host = strings.Join(endpoints, ",")
+	return u.String()
+}
+
+// WithSession is the URL with another session timeout, renewed at the client's own rate.
+func WithSession(rawURL string, timeout time.Duration) string {
+	u, err := url.Parse(rawURL)
+	if err != nil {
+		panic(err) // of our own making
+	}
+	q := u.Query()
+	q.Set("session", timeout.String())
+	q.Del("renew")
+	u.RawQuery = q.Encode()
 	return u.String()
 }
 
