@@ -42,13 +42,11 @@ type Config struct {
 
 // Loop is one broker's candidacy and, while it leads, the controller.
 type Loop struct {
-	cfg     Config
-	changed chan struct{} // capacity 1: the registrations changed since they were last taken
-	mu      struct {
+	cfg Config
+	mu  struct {
 		sync.Mutex
-		present []coordination.Registered
-		known   bool // present was told at least once
-		term    *term
+		reported []coordination.Registered
+		term     *term
 	}
 }
 
@@ -57,11 +55,11 @@ func New(cfg Config) *Loop {
 	if cfg.RebalanceDelay == 0 {
 		cfg.RebalanceDelay = DefaultRebalanceDelay
 	}
-	return &Loop{cfg: cfg, changed: make(chan struct{}, 1)}
+	return &Loop{cfg: cfg}
 }
 
-// Run watches the registrations, on every broker: a new leader starts with what it already knows. It returns when ctx ends, or with the error of the watch
-// that cannot go on.
+// Run reports who comes and goes, on every broker. It returns when ctx ends, or with the error of the watch that cannot go on. No decision is made of what it is
+// told: a watch may be behind, and a new controller that knew of no registration made before its claim would fence a live broker. See roster.
 func (l *Loop) Run(ctx context.Context) error {
 	if err := l.cfg.Coordinator.WatchRegistrations(ctx, l.registrations); err != nil {
 		return fmt.Errorf("watch registrations: %w", err)
@@ -71,16 +69,9 @@ func (l *Loop) Run(ctx context.Context) error {
 
 func (l *Loop) registrations(present []coordination.Registered) {
 	l.mu.Lock()
-	before := l.mu.present
-	l.mu.present, l.mu.known = present, true
+	before := l.mu.reported
+	l.mu.reported = present
 	l.mu.Unlock()
-	select {
-	case l.changed <- struct{}{}:
-	default:
-	}
-	if l.cfg.Registrations != nil {
-		l.cfg.Registrations(present)
-	}
 	l.report("registration.gone", before, present)
 	l.report("registration.seen", present, before)
 }
@@ -99,12 +90,6 @@ func (l *Loop) report(name string, a, b []coordination.Registered) {
 			}
 		}
 	}
-}
-
-func (l *Loop) present() ([]coordination.Registered, bool) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.mu.present, l.mu.known
 }
 
 // Lead campaigns with the session and leads, again and again, until ctx ends or the session is Lost; the error says which. Run must be running.

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"maps"
 	"slices"
+	"sync"
 	"time"
 
 	"github.com/regency-project/regency/broker/cluster"
@@ -29,6 +30,7 @@ type term struct {
 	leadership coordination.Leadership
 	queue      chan request
 	done       chan struct{} // closed when nothing is taken from the queue any more
+	roster     *roster
 
 	// view follows our own commits, without waiting for the watch to tell of them: nobody else commits in our epoch.
 	view *cluster.View
@@ -45,6 +47,10 @@ type term struct {
 // serve leads for one term. It returns nil when the term is over, an error when this broker must not go on.
 func (l *Loop) serve(ctx context.Context, leadership coordination.Leadership) error {
 	ctx, cancel := context.WithCancelCause(ctx)
+	known := newRoster()
+	var watching sync.WaitGroup
+	watching.Go(func() { known.follow(ctx, l.cfg) })
+	defer watching.Wait()
 	defer cancel(nil)
 	go func() { // ends with the term or with serve
 		select {
@@ -55,7 +61,7 @@ func (l *Loop) serve(ctx context.Context, leadership coordination.Leadership) er
 	}()
 	t := &term{
 		l: l, leadership: leadership, queue: make(chan request, queueSize), done: make(chan struct{}),
-		registrations: true, collect: true, retry: stopped(), rebalance: stopped(),
+		roster: known, registrations: true, collect: true, retry: stopped(), rebalance: stopped(),
 	}
 	l.cfg.Events.Emit("controller.claimed", "epoch", leadership.Epoch(), "seq", leadership.Seq())
 	l.cfg.Log.Info("controller leadership claimed", "epoch", leadership.Epoch(), "seq", leadership.Seq())
@@ -107,7 +113,7 @@ func (t *term) lead(ctx context.Context) error {
 		select {
 		case <-ctx.Done():
 			return context.Cause(ctx)
-		case <-t.l.changed:
+		case <-t.roster.changed:
 			t.registrations = true
 		case <-t.retry.C:
 		case <-t.rebalance.C:
@@ -126,12 +132,12 @@ func (t *term) lead(ctx context.Context) error {
 // decide does what comes before any request: settle, registrations, orphans.
 func (t *term) decide(ctx context.Context) error {
 	select {
-	case <-t.l.changed:
+	case <-t.roster.changed:
 		t.registrations = true
 	default:
 	}
 	err := t.settle(ctx)
-	if present, known := t.l.present(); err == nil && known && t.registrations {
+	if present, known := t.roster.present(); err == nil && known && t.registrations {
 		if _, err = t.run(ctx, controller.RegistrationsChanged{Present: present}); err == nil {
 			t.registrations = false
 		}

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -25,6 +26,47 @@ type chainOf struct {
 	limit   atomic.Int64  // of a commit's bytes; 0: 1 MiB
 	commits int
 	done    chan struct{}
+	members members
+}
+
+// members are the registrations that watches tell of: those that are running, and those that begin later.
+type members struct {
+	mu       sync.Mutex
+	list     []coordination.Registered
+	watchers map[chan struct{}]struct{}
+}
+
+func (m *members) set(list []coordination.Registered) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.list = list
+	for w := range m.watchers {
+		select {
+		case w <- struct{}{}:
+		default:
+		}
+	}
+}
+
+func (m *members) watch(ctx context.Context, fn func([]coordination.Registered)) error {
+	changed := make(chan struct{}, 1)
+	m.mu.Lock()
+	if m.watchers == nil {
+		m.watchers = map[chan struct{}]struct{}{}
+	}
+	m.watchers[changed] = struct{}{}
+	m.mu.Unlock()
+	for {
+		m.mu.Lock()
+		list := m.list
+		m.mu.Unlock()
+		fn(list)
+		select {
+		case <-changed:
+		case <-ctx.Done():
+			return context.Cause(ctx)
+		}
+	}
 }
 
 type fate struct {
@@ -70,13 +112,17 @@ func (c *chainOf) Commit(_ context.Context, m []coordination.Mutation) (uint64, 
 	return seq, errors.Join(f.err, err)
 }
 
-// coordinator is only asked for its capabilities.
+// coordinator is only asked for its capabilities and the registrations.
 type coordinator struct {
 	coordination.Coordinator
 	c *chainOf
 }
 
 func (c coordinator) Capabilities() coordination.Capabilities { return c.c.Capabilities() }
+
+func (c coordinator) WatchRegistrations(ctx context.Context, fn func([]coordination.Registered)) error {
+	return c.c.members.watch(ctx, fn)
+}
 
 func registered(incarnation string) []coordination.Registered {
 	e := cluster.Endpoint{Host: "b", Port: 1}
@@ -93,7 +139,7 @@ func lead(t *testing.T, fates ...fate) (*Loop, *chainOf, *cluster.Current) {
 		t.Fatal(err)
 	}
 	l := New(Config{ID: 1, Coordinator: coordinator{c: c}, Current: c.current, Log: slog.New(slog.NewTextHandler(t.Output(), nil)), RebalanceDelay: -1})
-	l.registrations(registered("i"))
+	c.members.set(registered("i"))
 	c.fates = fates
 	ctx, cancel := context.WithCancel(t.Context())
 	ended := make(chan error, 1)
@@ -110,6 +156,41 @@ func lead(t *testing.T, fates ...fate) (*Loop, *chainOf, *cluster.Current) {
 		t.Fatal(err)
 	}
 	return l, c, c.current
+}
+
+// TestNewTermStartsFromItsClaim: the next term of a process whose watches told it of nobody yet fences nobody.
+func TestNewTermStartsFromItsClaim(t *testing.T) {
+	c := &chainOf{current: cluster.NewCurrent(), view: cluster.Empty(), done: make(chan struct{})}
+	if _, err := c.commit(nil); err != nil {
+		t.Fatal(err)
+	}
+	r := registered("i")[0]
+	if _, err := c.commit([]coordination.Mutation{cluster.PutBroker(cluster.Broker{ID: r.ID, Incarnation: r.Incarnation, DirectoryUUID: r.DirectoryUUID, Epoch: 2})}); err != nil {
+		t.Fatal(err)
+	}
+	l := New(Config{ID: 1, Coordinator: coordinator{c: c}, Current: c.current, Log: slog.New(slog.NewTextHandler(t.Output(), nil)), RebalanceDelay: -1})
+	l.registrations(nil) // the process's own watch is behind
+	c.members.set(registered("i"))
+	fenced := make(chan struct{}, 1)
+	ctx, cancel := context.WithCancel(t.Context())
+	var running sync.WaitGroup
+	running.Go(func() {
+		if _, err := c.current.Wait(ctx, func(v *cluster.View) bool { return v.Brokers[1].Fenced }); err == nil {
+			fenced <- struct{}{}
+		}
+	})
+	running.Go(func() { _ = l.serve(ctx, c) })
+	for l.currentTerm() == nil {
+		time.Sleep(time.Millisecond)
+	}
+	if _, err := l.Submit(ctx, controller.CreateTopic{Name: "t", ID: [16]byte{1}, Partitions: 1, ReplicationFactor: 1, MaxPartitions: 1}); err != nil {
+		t.Errorf("CreateTopic on the broker that is registered = %v", err)
+	}
+	cancel()
+	running.Wait()
+	if len(fenced) != 0 {
+		t.Error("the new controller fenced a live broker")
+	}
 }
 
 func TestRegistrationsAreRetried(t *testing.T) {
@@ -220,14 +301,14 @@ func TestOversizedRecord(t *testing.T) {
 		t.Errorf("CreateTopic with a record of %d bytes: %v", size, err)
 	}
 	c.limit.Store(size / 2)
-	l.registrations(nil) // the broker's death changes both its own record and the topic's
+	c.members.set(nil) // the broker's death changes both its own record and the topic's
 	wait, stop := context.WithTimeout(t.Context(), 20*time.Second)
 	defer stop()
 	if _, err := current.Wait(wait, func(v *cluster.View) bool { return v.Brokers[1].Fenced }); err != nil {
 		t.Errorf("the dead broker is not fenced: %v", err)
 	}
 	// The loop goes on, with the record left as it is. A broker that returns is admitted once the topic is gone.
-	l.registrations(registered("again"))
+	c.members.set(registered("again"))
 	if _, err := l.Submit(t.Context(), controller.DeleteTopic{Name: "t"}); err != nil {
 		t.Errorf("DeleteTopic of the oversized topic: %v", err)
 	}
