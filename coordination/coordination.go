@@ -24,7 +24,9 @@ type Coordinator interface {
 	Watch(ctx context.Context, fn func(Event)) error
 
 	// WatchRegistrations calls fn with the complete set of present registrations, first at once and then after every change (several
-	// changes may be told as one). It returns only when ctx ends or the coordinator was closed.
+	// changes may be told as one). The first set is at least as new as the call, and no set is older than the one before; how far a later one is behind
+	// has no bound but the detection of a dead stream. So who must know at least what was at some moment begins a watch after it: a new leader at its claim.
+	// It returns only when ctx ends or the coordinator was closed.
 	WatchRegistrations(ctx context.Context, fn func([]Registered)) error
 
 	// Close releases the connection. Open sessions are not ended at the service (close them first): they expire.

@@ -58,7 +58,10 @@ func testLimits(e *env) {
 		e.Errorf("snapshot has %d records, small = %q, one of %d bytes: want %d, \"1\" and %d",
 			len(got.Records), got.Records["small"], len(got.Records["one"]), len(many)+2, caps.MaxCommitBytes-len("one"))
 	}
-	err := e.insist(func(ctx context.Context) error { _, err := l.Commit(ctx, []coordination.Mutation{put("", "v")}); return err })
+	err := e.insist(func(ctx context.Context) error {
+		_, err := l.Commit(ctx, []coordination.Mutation{put("", "v")})
+		return err
+	})
 	if err == nil || l.Err() != nil {
 		e.Errorf("Commit() of an empty key = %v (term: %v), want it refused and the term to go on", err, l.Err())
 	}
