@@ -389,6 +389,8 @@ func (c *compaction) apply(changes []rewrite) error {
 			}
 			c.stats.BytesFreed += ch.freed
 		}
+		// From the first change on, the log says that gaps in it are compaction's.
+		b.Set(prefixKey(l.id, kindCleaned), l.cleanedNow().encode(), nil)
 		return l.store.commit(b, pebble.NoSync)
 	})
 }

@@ -257,7 +257,6 @@ func TestRemovedFiles(t *testing.T) {
 	}
 }
 
-
 // damageValue flips a bit of the batch that ends at offset, on disk, in a store whose
 // data is flushed.
 func damageValue(t *testing.T, files *vfs.MemFS, b []byte) {
