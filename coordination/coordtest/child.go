@@ -16,8 +16,11 @@ import (
 	"github.com/regency-project/regency/coordination/process"
 )
 
-// childEnv holds the socket on which a child takes its orders.
-const childEnv = "REGENCY_COORDTEST_CHILD"
+// childEnv holds the socket on which a child takes its orders; with clockEnv it has a wall clock that can be shifted.
+const (
+	childEnv = "REGENCY_COORDTEST_CHILD"
+	clockEnv = "REGENCY_COORDTEST_CLOCK"
+)
 
 // Main runs the tests, or, in a process that the suite started, what the suite asks for. Its result is the exit code.
 func Main(m *testing.M, open Opener) int {
@@ -34,10 +37,12 @@ func Main(m *testing.M, open Opener) int {
 
 // order is what the suite asks of a child, and report the child's answer.
 type order struct {
-	Op  string // open, register, campaign, commit, hammer, state, done
+	Op  string // open, register, campaign, commit, hammer, state, done, clock
 	URL string `json:",omitempty"`
 	ID  int32  `json:",omitempty"`
 	Key string `json:",omitempty"`
+	// Shift is for "clock": seconds that the wall clock shall differ by.
+	Shift int64 `json:",omitempty"`
 }
 
 type report struct {
@@ -79,6 +84,11 @@ func (r *report) err() error {
 
 // serveChild obeys orders until the suite closes the socket.
 func serveChild(socket string, open Opener) error {
+	if os.Getenv(clockEnv) != "" {
+		if err := ownWallClock(); err != nil {
+			return err
+		}
+	}
 	conn, err := net.Dial("unix", socket)
 	if err != nil {
 		return err
@@ -135,6 +145,8 @@ func (c *subject) obey(o order) (r report) {
 		<-c.session.Done()
 		err = c.session.Err()
 	case "state":
+	case "clock":
+		err = shiftWallClock(o.Shift)
 	default:
 		err = fmt.Errorf("order %q is unknown", o.Op)
 	}
@@ -157,6 +169,17 @@ type child struct {
 // child starts one and opens its session.
 func (e *env) child() *child {
 	e.Helper()
+	return e.startChild(e.h.URL)
+}
+
+// clockedChild starts one that reaches the service at the URL and whose wall clock can be shifted.
+func (e *env) clockedChild(url string) *child {
+	e.Helper()
+	return e.startChild(url, clockEnv+"=1")
+}
+
+func (e *env) startChild(url string, environment ...string) *child {
+	e.Helper()
 	exe, err := os.Executable()
 	if err != nil {
 		e.Fatal(err)
@@ -174,7 +197,7 @@ func (e *env) child() *child {
 	}
 	defer l.Close()
 	log := filepath.Join(dir, "log")
-	p, err := process.Start(context.Background(), process.Spec{Name: "coordtest child", Path: exe, Env: []string{childEnv + "=" + socket}, LogPath: log})
+	p, err := process.Start(context.Background(), process.Spec{Name: "coordtest child", Path: exe, Env: append(environment, childEnv+"="+socket), LogPath: log})
 	if err != nil {
 		e.Fatal(err)
 	}
@@ -193,7 +216,7 @@ func (e *env) child() *child {
 	}
 	e.Cleanup(func() { _ = conn.Close() })
 	c := &child{e: e, p: p, conn: conn, out: json.NewEncoder(conn), in: json.NewDecoder(conn)}
-	c.must(order{Op: "open", URL: e.h.URL})
+	c.must(order{Op: "open", URL: url})
 	return c
 }
 

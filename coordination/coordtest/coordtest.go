@@ -90,6 +90,7 @@ type env struct {
 	h      Harness
 	ctx    context.Context
 	logger *slog.Logger
+	stall  *stall // nil: not measured
 }
 
 func newEnv(t *testing.T, h Harness) *env {

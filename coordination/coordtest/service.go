@@ -7,6 +7,8 @@ import (
 	"os"
 	"slices"
 	"strings"
+	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -41,7 +43,7 @@ func (e *env) kept(all []member, after string) {
 		e.eventually(patience, fmt.Sprintf("session %d is valid after %s", i, after), func() error {
 			state := m.s.State()
 			if state == coordination.Lost {
-				e.Fatalf("session %d after %s: %v", i, after, m.s.Err())
+				e.judge(m.s.Timeout(), "session %d after %s: %v", i, after, m.s.Err())
 			}
 			if state != coordination.Valid {
 				return errors.New(state.String())
@@ -60,12 +62,42 @@ func (e *env) kept(all []member, after string) {
 	}
 }
 
+// stall is how late this process was scheduled at worst since the test began.
+type stall struct{ worst atomic.Int64 }
+
+func (e *env) measureStall() *stall {
+	s := &stall{}
+	ctx, cancel := context.WithCancel(e.ctx)
+	var wg sync.WaitGroup
+	wg.Go(func() {
+		const every = 10 * time.Millisecond
+		for last := time.Now(); ctx.Err() == nil; {
+			time.Sleep(every)
+			now := time.Now()
+			s.worst.Store(max(s.worst.Load(), int64(now.Sub(last)-every)))
+			last = now
+		}
+	})
+	e.Cleanup(func() { cancel(); wg.Wait() })
+	return s
+}
+
+// judge fails the test for a lost session, unless the machine was so busy that nobody could have renewed it in time.
+func (e *env) judge(timeout time.Duration, format string, args ...any) {
+	e.Helper()
+	if worst := time.Duration(e.stall.worst.Load()); worst > timeout/10 {
+		e.Skipf("the machine is too busy to judge a session of %v, this process stood still for %v: "+format, append([]any{timeout, worst}, args...)...)
+	}
+	e.Fatalf(format, args...)
+}
+
 // testServiceLeaderDies: the service's own leader is killed and stopped again and again. No session is lost by it, commits go on with no number missing, and a process that
 // dies in the same moment is found dead within the bound, counted from the service's recovery.
 func testServiceLeaderDies(e *env) {
 	if e.h.KillLeader == nil || e.h.PauseLeader == nil {
 		e.Skip("the service has no leader of its own")
 	}
+	e.stall = e.measureStall()
 	all := e.members(6)
 	v := e.view(all[1].co)
 	seen := e.registrations(all[2].co)
@@ -93,7 +125,7 @@ func testServiceLeaderDies(e *env) {
 			if victim != nil {
 				victim.kill()
 			}
-			seq := e.commitEventually(l, put("round", what))
+			seq := e.commitEventually(l, all[0].s.Timeout(), put("round", what))
 			recovered := time.Since(began)
 			if victim != nil {
 				seen.waitAbsent(id, e.bound(all[0].s.Timeout())+slack)
@@ -126,14 +158,14 @@ func (e *env) someLost(all []member) bool {
 }
 
 // commitEventually commits while the service may be without a leader.
-func (e *env) commitEventually(l coordination.Leadership, m coordination.Mutation) (seq uint64) {
+func (e *env) commitEventually(l coordination.Leadership, timeout time.Duration, m coordination.Mutation) (seq uint64) {
 	e.Helper()
 	e.eventually(patience, "a commit", func() (err error) {
 		ctx, cancel := context.WithTimeout(e.ctx, patience)
 		defer cancel()
 		seq, err = l.Commit(ctx, []coordination.Mutation{m})
 		if errors.Is(err, coordination.ErrFenced) || errors.Is(err, coordination.ErrSessionLost) {
-			e.Fatalf("Commit() = %v", err)
+			e.judge(timeout, "Commit() = %v", err)
 		}
 		return err
 	})
@@ -145,6 +177,7 @@ func testServiceRestart(e *env) {
 	if e.h.Restart == nil {
 		e.Skip("the service cannot be restarted")
 	}
+	e.stall = e.measureStall()
 	all := e.members(3)
 	v := e.view(all[1].co)
 	l := e.campaign(all[0].s)
@@ -157,7 +190,7 @@ func testServiceRestart(e *env) {
 	if st := e.status(e.coordinator()); st.Lineage != before.Lineage || st.Epoch != before.Epoch || st.Seq != want {
 		e.Errorf("Status() after the restart = %+v, want %+v", st, before)
 	}
-	if seq := e.commitEventually(l, put("after", "1")); seq <= want {
+	if seq := e.commitEventually(l, all[0].s.Timeout(), put("after", "1")); seq <= want {
 		e.Errorf("Commit() after the restart = %d, was at %d before", seq, want)
 	}
 	e.resign(l)
