@@ -46,14 +46,21 @@ func (s *Session) openChecked(ctx context.Context) error {
 	// The servers learn of the check from the agent, at its next synchronisation. The check must not become critical before that.
 	var missing *requestError
 	for until := time.Now().Add(openLimit); ; {
-		if err := s.pass(ctx); err != nil {
+		if err := s.pass(ctx); unknownCheck(err) {
+			// It became critical before its first pass, and another session's sweep took it: a new try makes a new one.
+			return fmt.Errorf("the check was removed again: %v", err)
+		} else if err != nil {
 			return err
 		}
 		err := a.at(ctx, home, s.store.cfg.Request, func(ctx context.Context, c *api.Client) (err error) {
 			s.id, _, err = c.Session().Create(entry, (&api.WriteOptions{}).WithContext(ctx))
 			return err
 		})
-		if err == nil || !errors.As(err, &missing) || !missing.says("Missing check") && !missing.says("critical state") || time.Now().After(until) {
+		if err == nil {
+			s.mu.confirmed = time.Now()
+			return nil
+		}
+		if !errors.As(err, &missing) || !missing.says("Missing check") && !missing.says("critical state") || time.Now().After(until) {
 			return err
 		}
 		select {
@@ -91,21 +98,71 @@ func (s *Session) pass(ctx context.Context) error {
 	})
 }
 
-// renewCheck passes the check, whoever else can be reached, and then asks whether the session exists, which the agent does not know. While the servers
-// cannot say, the check must be passed all the same, and in time: the question is put once, and a failure makes the next renewal ask another agent.
+// renewCheck passes the check, whoever else can be reached, and asks whether the session exists, which the agent does not know. The check has to be passed in
+// time even while the servers are slow or cannot say; so the answer is awaited for a part of the interval only, and one of a little while ago will do.
 func (s *Session) renewCheck(ctx context.Context) error {
 	passed := s.pass(ctx)
-	found, err := s.exists(ctx, s.store.agents.once, s.store.cfg.Check/4)
-	var r *requestError
+	q := s.ask()
+	wait := time.NewTimer(s.store.cfg.Check / 4)
+	defer wait.Stop()
+	select {
+	case <-q.done:
+		if q.err == nil && !q.found {
+			return s.gone()
+		}
+	case <-wait.C:
+	case <-ctx.Done():
+	}
 	switch {
-	case err == nil && !found:
-		return s.gone()
-	case errors.As(passed, &r) && r.status == http.StatusNotFound:
+	case unknownCheck(passed):
 		return fmt.Errorf("the agent does not know the check any more: was its data lost? (the session ends when it has told the servers): %w", passed)
 	case passed != nil:
 		return fmt.Errorf("the check's own agent: %w", passed)
 	}
-	return err
+	if age := time.Since(s.confirmed()); age > 2*s.store.cfg.Check {
+		return fmt.Errorf("no server has confirmed the session for %v", age.Round(time.Millisecond))
+	}
+	return nil
+}
+
+// question is one question to the servers, whether the session exists. Its other fields are set when done is closed.
+type question struct {
+	done  chan struct{}
+	found bool
+	err   error
+}
+
+// ask puts the question, unless one is on its way. A failure makes the next one go to another agent.
+func (s *Session) ask() *question {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if q := s.mu.asked; q != nil {
+		select {
+		case <-q.done:
+		default:
+			return q
+		}
+	}
+	q := &question{done: make(chan struct{})}
+	s.mu.asked = q
+	s.asking.Go(func() {
+		defer close(q.done)
+		sent := time.Now()
+		q.found, q.err = s.exists(context.Background(), s.store.agents.once, s.store.cfg.Request)
+		if q.err == nil && q.found {
+			s.mu.Lock()
+			s.mu.confirmed = sent
+			s.mu.Unlock()
+		}
+	})
+	return q
+}
+
+// confirmed is when the newest question was put that the servers answered with yes.
+func (s *Session) confirmed() time.Time {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.mu.confirmed
 }
 
 // drop removes the check. A session that it kept is over then.
@@ -117,11 +174,16 @@ func (s *Session) drop(ctx context.Context) error {
 	err := a.at(ctx, a.list[0], s.store.cfg.Request, func(ctx context.Context, c *api.Client) error {
 		return c.Agent().CheckDeregisterOpts(s.check, (&api.QueryOptions{}).WithContext(ctx))
 	})
-	var r *requestError
-	if errors.As(err, &r) && r.status == http.StatusNotFound {
+	if unknownCheck(err) {
 		return nil
 	}
 	return err
+}
+
+// unknownCheck says that the agent has no such check.
+func unknownCheck(err error) bool {
+	var r *requestError
+	return errors.As(err, &r) && r.status == http.StatusNotFound
 }
 
 // runner is agents.once or agents.repeat.

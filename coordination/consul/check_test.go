@@ -16,8 +16,19 @@ import (
 	"github.com/regency-project/regency/coordination/profile"
 )
 
+// checkTTL is longer than the profile's: on a machine that runs other tests beside, 400 ms may pass without a renewal.
+const checkTTL = time.Second
+
 // slack is what a loaded machine may add to any bound.
 const slack = 5 * time.Second
+
+// slower is the profile with checkTTL.
+func slower(p profile.Profile) profile.Profile {
+	settings := *p.Consul
+	settings.Check = checkTTL
+	p.Consul = &settings
+	return p
+}
 
 func agentStore(t *testing.T, e *ensemble.Ensemble, agent int, prefix string) backend.Store {
 	t.Helper()
@@ -25,7 +36,7 @@ func agentStore(t *testing.T, e *ensemble.Ensemble, agent int, prefix string) ba
 	if err != nil {
 		t.Fatal(err)
 	}
-	return newStore(t, u)
+	return newStore(t, withCheck(u, checkTTL))
 }
 
 // held opens a session that holds the key "controller".
@@ -89,7 +100,7 @@ func TestCheck(t *testing.T) {
 		t.Skip("starts a real ensemble")
 	}
 	e := ensembletest.StartWith(t, ensemble.Options{Backend: profile.Consul, Profile: profile.TunedCheck, Agents: 2})
-	p := e.Profile()
+	p := slower(e.Profile())
 
 	t.Run("LivesByRenewalsAlone", func(t *testing.T) {
 		store := agentStore(t, e, 0, "check-lives")
@@ -226,6 +237,21 @@ func TestCheck(t *testing.T) {
 		defer cancel()
 		if err := e.RestartAgent(ctx, 0); err != nil {
 			t.Fatal(err)
+		}
+		// The agent kept the dead session's check, with what is left of its TTL.
+		for deadline := time.Now().Add(time.Minute); ; time.Sleep(5 * time.Millisecond) {
+			passing := 0
+			for _, c := range agentChecks(t, e.Agents()[0].Endpoint) {
+				if c.Status == "passing" {
+					passing++
+				}
+			}
+			if passing == 0 {
+				break
+			}
+			if time.Now().After(deadline) {
+				t.Fatal("the dead session's check is passing at the agent that came back")
+			}
 		}
 		again := held(t, store)
 		if n := len(agentChecks(t, e.Agents()[0].Endpoint)); n != 1 {

@@ -25,6 +25,14 @@ type Session struct {
 	lostOnce sync.Once
 	closed   chan struct{}
 	endOnce  sync.Once
+
+	// Of a session that a check keeps.
+	asking sync.WaitGroup
+	mu     struct {
+		sync.Mutex
+		asked     *question // the newest
+		confirmed time.Time
+	}
 }
 
 const (
@@ -79,10 +87,16 @@ func (s *Store) openOnce(ctx context.Context) (*Session, error) {
 	return session, nil
 }
 
-// openTTL makes a session that its TTL keeps, on the cluster's own node.
+// openTTL makes a session that its TTL keeps, on the cluster's own node. The node is registered when the service lacks it: at the first session, and after an
+// operator's hand.
 func (session *Session) openTTL(ctx context.Context) error {
 	s := session.store
-	err := s.agents.repeat(ctx, s.cfg.Request, func(ctx context.Context, c *api.Client) error {
+	err := session.create(ctx)
+	var r *requestError
+	if !errors.As(err, &r) || !r.says("Missing node registration") {
+		return err
+	}
+	err = s.agents.repeat(ctx, s.cfg.Request, func(ctx context.Context, c *api.Client) error {
 		_, err := c.Catalog().Register(&api.CatalogRegistration{
 			Node: s.node(), Address: nodeAddress, NodeMeta: map[string]string{"external-node": "true"},
 		}, (&api.WriteOptions{}).WithContext(ctx))
@@ -91,6 +105,11 @@ func (session *Session) openTTL(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	return session.create(ctx)
+}
+
+func (session *Session) create(ctx context.Context) error {
+	s := session.store
 	return s.agents.once(ctx, s.cfg.Request, func(ctx context.Context, c *api.Client) (err error) {
 		session.id, _, err = c.Session().CreateNoChecks(&api.SessionEntry{
 			Name: "regency", Node: s.node(), TTL: s.cfg.Session.String(), Behavior: api.SessionBehaviorDelete, LockDelay: s.cfg.LockDelay,
@@ -196,6 +215,7 @@ func (s *Session) confirmLoss(ctx context.Context) error {
 // Close implements backend.Session. Destroying is harmless to repeat, and an answer means that it is done, with the keys.
 func (s *Session) Close(ctx context.Context) error {
 	s.endOnce.Do(func() { close(s.closed) })
+	s.asking.Wait()
 	err := s.store.agents.repeat(ctx, s.store.cfg.Request, func(ctx context.Context, c *api.Client) error {
 		_, err := c.Session().Destroy(s.id, (&api.WriteOptions{}).WithContext(ctx))
 		return err

@@ -29,7 +29,8 @@
 //
 //   - Each process needs an agent of its own, named first: a check, and with it the session, ends with its agent. A dead agent cannot say so itself. The session is
 //     therefore bound to serfHealth as well: it ends when the agents' gossip has found the agent dead, in seconds, or in 0.4 s with gossip_lan
-//     probe_interval 100ms, probe_timeout 50ms, suspicion_mult 2, gossip_interval 20ms. An agent that is restarted ends it, too, since its checks begin as critical.
+//     probe_interval 100ms, probe_timeout 50ms, suspicion_mult 2, gossip_interval 20ms. An agent that is away for
+//     longer than the check's TTL ends it, too: its checks begin as critical then.
 //   - The further hosts serve reads and transactions when the first does not, and say that the session is over when the first cannot.
 //   - While the servers have no leader nothing ends. An agent's report of a critical check waits up to rpc_hold_timeout (7 s) for one; later it is
 //     repeated at the agent's next full synchronisation only, about a minute on.
