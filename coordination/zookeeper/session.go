@@ -215,12 +215,25 @@ func (s *Session) Close(ctx context.Context) error {
 	}
 }
 
-// awaitConnection gives a connection that was just lost the chance to come back, since closeSession needs one.
+// awaitConnection gives a connection that was just lost the chance to come back, since closeSession is sent once and needs one. The library may not have
+// noticed the loss yet: only an answer tells.
 func (s *Session) awaitConnection(ctx context.Context) {
 	s.link.want()
 	ctx, cancel := context.WithTimeout(ctx, 2*s.link.request)
 	defer cancel()
-	if err := s.link.ready(ctx); err != nil {
-		s.store.logger.Debug("session closed while disconnected", "session", s.id, "error", err)
+	for {
+		_, err := call(ctx, s.link, func(c *zk.Conn) (bool, error) {
+			found, _, err := c.Exists(s.path)
+			return found, err
+		})
+		if err == nil || s.alive() != nil {
+			return
+		}
+		select {
+		case <-ctx.Done():
+			s.store.logger.Debug("session closed while disconnected", "session", s.id, "error", err)
+			return
+		case <-time.After(5 * time.Millisecond):
+		}
 	}
 }
