@@ -28,6 +28,7 @@ var sessions = []testCase{
 	{"DuplicateIDRace", testDuplicateRace},
 	{"RestartTakesItsRegistrationOver", testRestart},
 	{"ThousandSessionsLostAtOnce", testCrowd},
+	{"CloseOverBrokenConnections", testCloseReconnects},
 	{"LostRegistrationAnswer", testLostRegistration},
 	{"CancelledRegistrationEndsWithItsSession", testCancelledRegistration},
 	{"LateRegistrationOfAClosedSession", testLateRegistration},

@@ -20,7 +20,8 @@ func testKilled(e *env) {
 	e.Logf("registration gone %v after SIGKILL, bound %v", time.Since(killed).Round(time.Millisecond), e.bound(s.Timeout()))
 }
 
-// testStopped: a process that was stopped past its session knows on waking, with its first look, that it may decide nothing.
+// testStopped: a process that was stopped past its session knows on waking, with its first look, that it may decide nothing, and none of its operations
+// is carried out in another session.
 func testStopped(e *env) {
 	e.needChild()
 	co, s := e.process()
@@ -36,6 +37,7 @@ func testStopped(e *env) {
 	// Asked before it wakes, so that no timer and no renewal of its own comes first.
 	c.send(order{Op: "state"})
 	c.send(order{Op: "commit", Key: "zombie"})
+	c.send(order{Op: "register", ID: 3})
 	c.resume()
 	if got := c.receive("state").State; co.Capabilities().ProvableDeadline && got == coordination.Valid {
 		e.Errorf("first State() after SIGCONT = %v, want suspect or lost", got)
@@ -43,6 +45,13 @@ func testStopped(e *env) {
 	r := c.receive("commit")
 	if err := r.err(); err == nil {
 		e.Errorf("Commit() with a session that is over succeeded")
+	}
+	r = c.receive("register")
+	if err := r.err(); !errors.Is(err, coordination.ErrSessionLost) {
+		e.Errorf("Register() with a session that is over = %v, want ErrSessionLost", err)
+	}
+	if got := e.present(co); len(got) != 0 {
+		e.Errorf("registrations = %+v, want none: the session is over", got)
 	}
 	r = c.do(order{Op: "done"})
 	if err := r.err(); !errors.Is(err, coordination.ErrSessionLost) {

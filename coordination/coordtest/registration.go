@@ -182,6 +182,22 @@ func testRegistrationEndsWithSession(e *env) {
 	}
 }
 
+// testCloseReconnects: a session whose connections broke a moment ago is closed like any other.
+func testCloseReconnects(e *env) {
+	ls, _, s := e.linked()
+	observer := e.coordinator()
+	e.register(s, 1)
+	ls.reset()
+	began := time.Now()
+	if err := s.Close(e.ctx); err != nil {
+		e.Fatalf("Close() after all connections broke = %v", err)
+	}
+	e.Logf("closed in %v", time.Since(began).Round(time.Millisecond))
+	if got := e.present(observer); len(got) != 0 {
+		e.Errorf("registrations after Session.Close returned = %v, want none", got)
+	}
+}
+
 func testDuplicateID(e *env) {
 	_, a := e.process()
 	co, b := e.process()
