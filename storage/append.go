@@ -3,7 +3,6 @@ package storage
 import (
 	"encoding/binary"
 	"fmt"
-	"sync"
 	"time"
 
 	"github.com/cockroachdb/pebble/v2"
@@ -21,29 +20,15 @@ type Appended struct {
 
 // Pending is an append on its way to disk.
 type Pending struct {
-	store *Store
-	once  sync.Once
-	batch *pebble.Batch // nil after the wait
-	err   error
+	flusher *flusher
+	number  int64 // of the append, among those of all logs
 }
 
 // Wait blocks until the append is durable as the flush mode promises, or returns
-// an error that wraps ErrFailed: then it must not be acknowledged. Appends of many
-// logs share one flush. It may be called from any goroutine and more than once.
-// Appends of one log become durable in order.
-func (p *Pending) Wait() error {
-	p.once.Do(func() {
-		if err := p.batch.SyncWait(); err != nil {
-			p.store.failure.set(err)
-		}
-		// A failed write of the log is hidden from Pebble (walFS), so this is where
-		// it is seen: it was recorded before the wait could end.
-		// The Pebble batch is not closed, as that would reuse its bytes: see tail.go.
-		p.err = p.store.failure.get()
-		p.batch = nil
-	})
-	return p.err
-}
+// an error that wraps ErrFailed or ErrClosed: then it must not be acknowledged.
+// Appends of many logs share one flush. It may be called from any goroutine and
+// more than once. Appends of one log become durable in order.
+func (p *Pending) Wait() error { return p.flusher.wait(p.number) }
 
 // timeIndexGap is how many bytes of batches lie between time index entries, at least.
 const timeIndexGap = 64 << 10
@@ -94,7 +79,7 @@ func (l *Log) AppendFollower(batches []byte) (Appended, error) {
 func (l *Log) append(batches []byte, add func(*appender, record.Batch) error) (Appended, error) {
 	var done Appended
 	err := l.change("append to", func() error {
-		a := l.newAppender(len(batches))
+		a := l.newAppender(roomFor(batches))
 		for b, err := range record.Batches(batches, record.CheckLengths) {
 			if err == nil {
 				err = add(a, b)
@@ -117,15 +102,29 @@ func (l *Log) append(batches []byte, add func(*appender, record.Batch) error) (A
 	return done, nil
 }
 
-// appendOverhead is room for the keys and small values of an append.
-const appendOverhead = 512
+// appendOverhead is room for the keys and small values of an append of one batch,
+// batchOverhead for those of each further one. Too little makes Pebble copy the
+// batch to a larger buffer, and the tail keep both.
+const (
+	appendOverhead = 512
+	batchOverhead  = 320
+)
+
+// roomFor is the size of a Pebble batch with batches.
+func roomFor(batches []byte) int {
+	n := 0
+	for range record.Batches(batches, record.CheckLengths) {
+		n++
+	}
+	return len(batches) + appendOverhead + max(0, n-1)*batchOverhead
+}
 
 func (l *Log) newAppender(size int) *appender {
 	l.mu.RLock()
 	defer l.mu.RUnlock()
 	return &appender{
 		log:    l,
-		batch:  l.store.db.NewBatchWithSize(size + appendOverhead),
+		batch:  l.store.db.NewBatch(pebble.WithInitialSizeBytes(size)),
 		st:     l.mu.state,
 		epochs: l.mu.epochs,
 	}
@@ -169,7 +168,7 @@ func (a *appender) describe(b record.Batch, base, last, ts int64) {
 		a.noteProducer(b, base)
 	}
 	if a.appended.Pending == nil {
-		a.appended = Appended{Base: base, MaxTimestamp: ts, Pending: &Pending{store: a.log.store, batch: a.batch}}
+		a.appended = Appended{Base: base, MaxTimestamp: ts, Pending: &Pending{flusher: a.log.store.flusher}}
 	}
 	a.appended.Last, a.appended.End = last, last+1
 	a.appended.MaxTimestamp = max(a.appended.MaxTimestamp, ts)
@@ -199,9 +198,11 @@ func (a *appender) commit() error {
 	before := now.endPos
 	a.st.highWatermark = now.highWatermark
 	a.batch.Set(prefixKey(l.id, kindState), a.st.encode(), nil)
-	if err := l.store.db.ApplyNoSyncWait(a.batch, pebble.Sync); err != nil {
+	// The Pebble batch is not closed, as that would reuse its bytes: see tail.go.
+	if err := l.store.db.Apply(a.batch, pebble.NoSync); err != nil {
 		return err
 	}
+	a.appended.Pending.number = l.store.flusher.add()
 	l.keepTail(a.tail, a.st.endPos-before+appendOverhead)
 	l.publishAppend(a)
 	return l.store.failure.get()

@@ -32,6 +32,7 @@ type Store struct {
 	readOnly bool // opened by Inspect: nothing runs, nothing is written
 	onDamage func(*DamageError)
 	tails    tailBudget
+	flusher  *flusher
 
 	stop context.CancelFunc
 	work sync.WaitGroup // the goroutines of run
@@ -54,8 +55,12 @@ func Open(o Options) (*Store, error) {
 	if err := o.Validate(); err != nil {
 		return nil, err
 	}
-	o = o.withDefaults()
-	s, err := open(o)
+	return openTuned(o.withDefaults(), func(*pebble.Options) {})
+}
+
+// openTuned is Open with a last word on Pebble's options.
+func openTuned(o Options, tune func(*pebble.Options)) (*Store, error) {
+	s, err := open(o, tune)
 	if err != nil {
 		return nil, fmt.Errorf("open storage %s: %w", o.Dir, err)
 	}
@@ -82,7 +87,7 @@ func OpenOrQuarantine(o Options) (*Store, error) {
 	return s, nil
 }
 
-func open(o Options) (*Store, error) {
+func open(o Options, tune func(*pebble.Options)) (*Store, error) {
 	if err := makeDir(o.FS, o.Dir); err != nil {
 		return nil, err
 	}
@@ -90,7 +95,7 @@ func open(o Options) (*Store, error) {
 	if err != nil {
 		return nil, fmt.Errorf("%w: %w", ErrLocked, err)
 	}
-	s, err := openLocked(o, lock)
+	s, err := openLocked(o, lock, tune)
 	if err != nil {
 		return nil, errors.Join(err, lock.Close())
 	}
@@ -98,7 +103,7 @@ func open(o Options) (*Store, error) {
 }
 
 // openLocked opens the store whose directory lock is held.
-func openLocked(o Options, lock *pebble.Lock) (*Store, error) {
+func openLocked(o Options, lock *pebble.Lock, tune func(*pebble.Options)) (*Store, error) {
 	m, before, err := prepareMeta(o)
 	if err != nil {
 		return nil, err
@@ -110,6 +115,7 @@ func openLocked(o Options, lock *pebble.Lock) (*Store, error) {
 		onDamage: o.OnDamage,
 		tails:    tailBudget{limit: o.MemoryBudget / 8},
 	}
+	s.flusher = newFlusher(s)
 	s.failure = &failure{report: func(err error) {
 		o.Logger.Error("storage failed, nothing more is acknowledged", "dir", o.Dir, "error", err)
 		if o.OnFatal != nil {
@@ -123,6 +129,7 @@ func openLocked(o Options, lock *pebble.Lock) (*Store, error) {
 	po := pebbleOptions(o, files, pebbleLogger{o.Logger, s.failure}, pebbleEvents(o.Logger, o.OnStall))
 	po.Lock = lock
 	po.ErrorIfNotExists = m.Ready
+	tune(po)
 	if s.db, err = openPebble(o.Dir, po); err != nil {
 		return nil, err
 	}
