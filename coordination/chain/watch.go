@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"time"
 
 	"github.com/google/uuid"
 	"github.com/regency-project/regency/coordination"
@@ -29,8 +30,10 @@ func (c *Coordinator) Watch(ctx context.Context, fn func(coordination.Event)) er
 			return err
 		case errors.Is(err, errGap):
 			w.c.log.Info("watch has a gap, reading everything again", "seq", w.seq)
+			if w.loaded { // or else the receiver has nothing yet, or knows already
+				fn(coordination.Event{Kind: coordination.Resync, Seq: w.seq, Epoch: w.epoch, Lineage: w.lineage.String()})
+			}
 			w.loaded = false
-			fn(coordination.Event{Kind: coordination.Resync, Seq: w.seq, Epoch: w.epoch, Lineage: w.lineage.String()})
 			continue
 		}
 		c.log.Debug("watch renewed", "error", err)
@@ -113,17 +116,9 @@ func (w *watcher) absent(ctx context.Context) error {
 // load sends a Snapshot: the records as listed after the chain was at a, brought forward by the ring to b. Ring records hold full values, so replaying
 // what a listed record already contains changes nothing. That a may be old (it is what the store's watch told) costs no more than ring records.
 func (w *watcher) load(ctx context.Context, a head) error {
-	entries, err := w.c.store.List(ctx, "records")
+	records, newer, err := w.list(ctx, a.seq+1)
 	if err != nil {
 		return err
-	}
-	records := make(map[string][]byte, len(entries))
-	for _, e := range entries {
-		name, err := recordName(e.Key)
-		if err != nil {
-			return fmt.Errorf("record key %q: %w", e.Key, err)
-		}
-		records[name] = e.Value
 	}
 	b, version, err := w.c.readHead(ctx)
 	if err != nil {
@@ -132,11 +127,11 @@ func (w *watcher) load(ctx context.Context, a head) error {
 	if b == nil {
 		return fmt.Errorf("%w: the chain record vanished", coordination.ErrUnavailable)
 	}
-	newer, err := w.c.readRing(ctx, a.seq+1, b.seq)
+	last, err := w.c.readRing(ctx, a.seq+1+uint64(len(newer)), b.seq)
 	if err != nil {
 		return err
 	}
-	for _, h := range newer {
+	for _, h := range append(newer, last...) {
 		replay(records, h.mutations)
 	}
 	w.loaded, w.lineage, w.seq, w.epoch, w.holder, w.request = true, b.lineage, b.seq, b.epoch, b.holder, b.request
@@ -144,6 +139,69 @@ func (w *watcher) load(ctx context.Context, a head) error {
 	w.c.keys.load(w, w.seq, records)
 	w.fn(coordination.Event{Kind: coordination.Snapshot, Lineage: b.lineage.String(), Seq: b.seq, Epoch: b.epoch, Holder: b.holder, Records: records})
 	return nil
+}
+
+const (
+	// ringPause is how often a long listing looks at the ring, which must not turn over meanwhile: at a thousand commits a second it has 64 ms.
+	ringPause = 30 * time.Millisecond
+	// maxNewer bounds the commits that are kept until the listing is done; after that many it begins anew.
+	maxNewer = 64 * RingSlots
+)
+
+// list reads all records, and the commits from the given one on that are made while it does: a listing takes longer than the ring lasts where there are many
+// records and many commits, and without them a watch would never begin.
+func (w *watcher) list(ctx context.Context, from uint64) (records map[string][]byte, newer []head, err error) {
+	ctx, cancel := context.WithCancel(ctx)
+	listed := make(chan error, 1)
+	go func() {
+		var err error
+		records, err = w.c.listRecords(ctx)
+		listed <- err
+	}()
+	look := time.NewTicker(ringPause)
+	defer look.Stop()
+	for {
+		select {
+		case err = <-listed:
+			cancel()
+			return records, newer, err
+		case <-look.C:
+			some, err := w.c.commitsFrom(ctx, from+uint64(len(newer)))
+			if newer = append(newer, some...); len(newer) > maxNewer {
+				err = fmt.Errorf("%d commits since the listing began: %w", len(newer), errGap)
+			}
+			if errors.Is(err, errGap) { // any other error is worth another look
+				cancel()
+				<-listed
+				return nil, nil, err
+			}
+		}
+	}
+}
+
+func (c *Coordinator) listRecords(ctx context.Context) (map[string][]byte, error) {
+	entries, err := c.store.List(ctx, "records")
+	if err != nil {
+		return nil, err
+	}
+	records := make(map[string][]byte, len(entries))
+	for _, e := range entries {
+		name, err := recordName(e.Key)
+		if err != nil {
+			return nil, fmt.Errorf("record key %q: %w", e.Key, err)
+		}
+		records[name] = e.Value
+	}
+	return records, nil
+}
+
+// commitsFrom reads the commits from the given one to the newest.
+func (c *Coordinator) commitsFrom(ctx context.Context, from uint64) ([]head, error) {
+	h, _, err := c.readHead(ctx)
+	if err != nil || h == nil {
+		return nil, err
+	}
+	return c.readRing(ctx, from, h.seq)
 }
 
 func replay(records map[string][]byte, ms []coordination.Mutation) {
