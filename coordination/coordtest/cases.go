@@ -81,4 +81,5 @@ var operations = []testCase{
 	{"EpochsGrowAcrossARestart", testServiceRestart},
 	{"StoreSetBackIsAnotherLineage", testSetBack},
 	{"WallClockHasNoEffect", testWallClock},
+	{"HistoryIsLinearizable", testHistory},
 }

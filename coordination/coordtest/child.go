@@ -37,12 +37,14 @@ func Main(m *testing.M, open Opener) int {
 
 // order is what the suite asks of a child, and report the child's answer.
 type order struct {
-	Op  string // open, register, campaign, commit, hammer, state, done, clock
+	Op  string // open, register, campaign, commit, hammer, state, done, clock, step
 	URL string `json:",omitempty"`
 	ID  int32  `json:",omitempty"`
 	Key string `json:",omitempty"`
 	// Shift is for "clock": seconds that the wall clock shall differ by.
 	Shift int64 `json:",omitempty"`
+	// Step is for "step": what a process of a history does.
+	Step *step `json:",omitempty"`
 }
 
 type report struct {
@@ -51,6 +53,8 @@ type report struct {
 	State coordination.State
 	Epoch int32
 	Count int // of commits that succeeded
+	// Outcome of a step.
+	Outcome outcome
 }
 
 var sentinels = map[string]error{
@@ -115,6 +119,7 @@ type subject struct {
 	co      coordination.Coordinator
 	session coordination.Session
 	leads   coordination.Leadership
+	actor   *actor // its part in a history
 }
 
 func (c *subject) obey(o order) (r report) {
@@ -145,6 +150,13 @@ func (c *subject) obey(o order) (r report) {
 		<-c.session.Done()
 		err = c.session.Err()
 	case "state":
+	case "step":
+		if c.actor == nil {
+			c.actor = &actor{id: o.ID, log: slog.Default(), open: func(ctx context.Context) (coordination.Coordinator, error) {
+				return c.open(ctx, o.URL, slog.Default())
+			}}
+		}
+		r.Outcome = c.actor.do(c.ctx, *o.Step)
 	case "clock":
 		err = shiftWallClock(o.Shift)
 	default:
