@@ -91,13 +91,13 @@ func (r *recorder) RoundTrip(req *http.Request) (*http.Response, error) {
 	return resp, err
 }
 
-// once runs one request at the current agent, for limit at most. A failure makes the next agent the current one. The error is a
-// *requestError, or the context's.
+// once runs one request at the current agent, for limit at most. A failure makes the next agent the current one, and so does the end of the caller's own
+// time, else a caller with less time than two limits would never come to the third agent. The error is a *requestError, or the context's.
 func (a *agents) once(ctx context.Context, limit time.Duration, fn func(context.Context, *api.Client) error) error {
 	at := a.current.Load()
 	err := a.at(ctx, a.list[at%uint32(len(a.list))], limit, fn)
 	var r *requestError
-	if errors.As(err, &r) && ctx.Err() == nil && (r.status == 0 || r.status >= 500) {
+	if errors.As(err, &r) && !errors.Is(ctx.Err(), context.Canceled) && (r.status == 0 || r.status >= 500) {
 		a.current.CompareAndSwap(at, at+1) // of several that fail at the same time, one moves on
 	}
 	return err

@@ -284,3 +284,21 @@ func TestTLS(t *testing.T) {
 		t.Errorf("Get() from an agent that no CA vouches for = %v, want ErrUnavailable", err)
 	}
 }
+
+// TestSilentAgentsAreLeft: two agents take requests and stay silent; a caller whose time ends with the second begins its next try at the third.
+func TestSilentAgentsAreLeft(t *testing.T) {
+	good := fake(t, answer(200, `[{"ID":"sid"}]`))
+	s := newSession(storeAt(t, 100*time.Millisecond, fake(t, hang), fake(t, hang), good))
+	short := func() error {
+		ctx, cancel := context.WithTimeout(t.Context(), 150*time.Millisecond)
+		defer cancel()
+		_, err := s.Renew(ctx)
+		return err
+	}
+	if err := short(); err == nil {
+		t.Fatal("Renew() succeeded at agents that stay silent")
+	}
+	if at := s.store.agents.current.Load(); at != 2 {
+		t.Errorf("the next request goes to agent %d, want 2", at)
+	}
+}
