@@ -82,4 +82,5 @@ var operations = []testCase{
 	{"StoreSetBackIsAnotherLineage", testSetBack},
 	{"WallClockHasNoEffect", testWallClock},
 	{"HistoryIsLinearizable", testHistory},
+	{"AnswersAsTheReference", testLockstep},
 }
