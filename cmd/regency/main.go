@@ -52,7 +52,7 @@ Read a run again:                    regency bench report results/<run>`,
 		SilenceErrors: true,
 		Version:       version(),
 	}
-	root.AddCommand(newBroker(), newGuardian(), newUp(), newTopic(), newBench())
+	root.AddCommand(newBroker(), newGuardian(), newUp(), newTopic(), newLog(), newBench())
 	return root
 }
 
