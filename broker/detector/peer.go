@@ -98,7 +98,7 @@ func (p *Peers) Run(ctx context.Context) error {
 			w := newWatch(p, r, net.JoinHostPort(attributes.Peer.Host, strconv.Itoa(int(attributes.Peer.Port))))
 			wctx, stop := context.WithCancel(ctx)
 			running[r.Revision] = stop
-			wg.Go(func() { w.run(wctx) })
+			wg.Go(func() { w.run(wctx, ctx) })
 		}
 		for revision, stop := range running {
 			if !there[revision] {

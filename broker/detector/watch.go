@@ -36,6 +36,7 @@ type watch struct {
 	missed   int       // beats since then
 	evidence string    // empty: none
 	evicted  bool      // the service took the eviction, or knows the registration no more
+	unknown  bool      // an eviction's answer was lost
 
 	now     attempt // its zero value: none is under way
 	redials int     // since the last answer
@@ -54,7 +55,9 @@ func newWatch(p *Peers, r coordination.Registered, addr string) *watch {
 }
 
 // run watches until ctx ends: with the registration, or with this broker.
-func (w *watch) run(ctx context.Context) {
+//
+// Evictions go on with life, which ends with this broker alone: the watch of the registrations may tell of the success before its own answer comes.
+func (w *watch) run(ctx, life context.Context) {
 	defer w.running.Wait()
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
@@ -67,11 +70,14 @@ func (w *watch) run(ctx context.Context) {
 		_, _, changed := w.p.next()
 		_, viewed := w.p.cfg.Current.Next()
 		var again <-chan time.Time // never
-		if w.evidence != "" && !w.evicted && !w.evict(ctx) {
+		if w.evidence != "" && !w.evicted && !w.evict(life) {
 			again = time.After(evictPause)
 		}
 		select {
 		case <-ctx.Done():
+			if w.unknown && !w.evicted && life.Err() == nil { // the registration is gone, most likely by our own try whose answer was lost
+				w.tell(false)
+			}
 			return
 		case <-again:
 		case <-changed: // perhaps the session by which to evict
@@ -210,17 +216,19 @@ func (w *watch) evict(ctx context.Context) bool {
 	ectx, cancel := context.WithTimeout(ctx, evictTimeout)
 	defer cancel()
 	err := session.Evict(ectx, w.reg)
-	if ctx.Err() != nil {
-		return true
-	}
 	if err != nil && !errors.Is(err, coordination.ErrConflict) {
 		w.p.cfg.Log.Debug("eviction not taken", "broker", w.reg.ID, "error", err)
+		w.unknown = w.unknown || errors.Is(err, coordination.ErrOutcomeUnknown)
 		return false
 	}
 	w.evicted = true
-	if err == nil { // on a conflict another was faster, or its session is over
-		w.p.cfg.Events.Emit("broker.evicted", "id", w.reg.ID, "incarnation", w.reg.Incarnation, "by", string(Peer), "evidence", w.evidence)
-		w.p.cfg.Log.Warn("broker evicted", "broker", w.reg.ID, "evidence", w.evidence)
+	if err == nil || w.unknown { // on a conflict another was faster, or its session is over; or it was our own try whose answer was lost
+		w.tell(err == nil)
 	}
 	return true
+}
+
+func (w *watch) tell(certain bool) {
+	w.p.cfg.Events.Emit("broker.evicted", "id", w.reg.ID, "incarnation", w.reg.Incarnation, "by", string(Peer), "evidence", w.evidence, "certain", certain)
+	w.p.cfg.Log.Warn("broker evicted", "broker", w.reg.ID, "evidence", w.evidence, "certain", certain)
 }

@@ -13,7 +13,8 @@
 //	registration.seen     id, incarnation
 //	peer.suspected        id, incarnation, evidence, silent_ms   this broker has evidence that another is dead: refused, replaced or silent; it last answered
 //	                                                     silent_ms ago. peer.answered (id, incarnation) takes it back
-//	broker.evicted        id, incarnation, by, evidence  the service took our eviction; by is the detector: peer or guardian
+//	broker.evicted        id, incarnation, by, evidence  the service took our eviction; by is the detector: peer or guardian. certain is false where its answer
+//	                                                     was lost and the registration is gone
 //	guardian.started      guardian                       its pid. It writes to this log as well, with its own pid and its broker's id:
 //	guardian.ready        session                        it can evict its broker
 //	guardian.acted        id, incarnation, took_ms       its broker died and it tried to evict it, which took that long

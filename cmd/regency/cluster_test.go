@@ -42,7 +42,8 @@ func TestMain(m *testing.M) {
 type testCluster struct {
 	t        *testing.T
 	dir, url string
-	ports    []int // two a broker: clients, peers
+	ports    []int    // two a broker: clients, peers
+	extra    []string // arguments of every broker
 	ensemble *ensemble.Ensemble
 	brokers  []*process.Process // by id − 1
 }
@@ -57,6 +58,12 @@ func startEnsemble(t *testing.T, backend profile.Backend) *ensemble.Ensemble {
 }
 
 func startCluster(t *testing.T, backend profile.Backend, brokers int) *testCluster {
+	t.Helper()
+	return startClusterWith(t, backend, brokers, func(*testCluster) {})
+}
+
+// startClusterWith lets adjust change what the brokers are started with.
+func startClusterWith(t *testing.T, backend profile.Backend, brokers int, adjust func(*testCluster)) *testCluster {
 	t.Helper()
 	c := &testCluster{t: t, dir: t.TempDir(), brokers: make([]*process.Process, brokers), ensemble: startEnsemble(t, backend)}
 	ports, err := process.FreePorts(2*brokers + 2*3)
@@ -73,6 +80,7 @@ func startCluster(t *testing.T, backend profile.Backend, brokers int) *testClust
 	if err != nil {
 		t.Fatal(err)
 	}
+	adjust(c)
 	for id := 1; id <= brokers; id++ {
 		c.start(id)
 	}
@@ -106,9 +114,10 @@ func (c *testCluster) start(id int) {
 	c.t.Helper()
 	p, err := process.Start(context.WithoutCancel(c.t.Context()), process.Spec{
 		Name: fmt.Sprintf("broker %d", id), Path: binary, LogPath: filepath.Join(c.dir, fmt.Sprintf("broker-%d.log", id)),
-		Args: []string{"broker", "--id", strconv.Itoa(id), "--data-dir", filepath.Join(c.dir, strconv.Itoa(id)), "--listen", c.addr(id),
+		Heirs: true,
+		Args: append([]string{"broker", "--id", strconv.Itoa(id), "--data-dir", filepath.Join(c.dir, strconv.Itoa(id)), "--listen", c.addr(id),
 			"--peer-listen", fmt.Sprintf("127.0.0.1:%d", c.ports[2*(id-1)+1]), "--coordination", c.url,
-			"--events", filepath.Join(c.dir, fmt.Sprintf("events-%d.jsonl", id))},
+			"--events", filepath.Join(c.dir, fmt.Sprintf("events-%d.jsonl", id))}, c.extra...),
 	})
 	if err != nil {
 		c.t.Fatal(err)
@@ -116,6 +125,7 @@ func (c *testCluster) start(id int) {
 	c.brokers[id-1] = p
 	c.t.Cleanup(func() {
 		p.Kill()
+		p.Sweep()
 		if c.t.Failed() {
 			c.t.Logf("last lines of broker %d:\n%s", id, p.TailLog(15))
 		}
