@@ -9,6 +9,7 @@ PROFILES ?= matched
 TRIALS ?= 5
 OUT ?= results
 SEED ?=
+ARGS ?=
 
 MODULES := coordination storage broker bench cmd
 STATICCHECK := honnef.co/go/tools/cmd/staticcheck@v0.8.2
@@ -27,6 +28,10 @@ help: ## Show this help
 bench: build servers-for-bench ## Break a cluster on every backend and write results/<run>/report.html (BACKENDS=embedded needs only Go)
 	bin/regency bench run --backends '$(BACKENDS)' --profiles '$(PROFILES)' --trials '$(TRIALS)' --out '$(OUT)' \
 	  $(if $(SCENARIOS),--scenarios '$(SCENARIOS)') $(if $(SEED),--seed '$(SEED)')
+
+.PHONY: bench-coordination
+bench-coordination: build servers-for-bench ## Compare coordination operations on every backend with the raw clients (ARGS=--quick: 2 min)
+	bin/regency bench coordination $(or $(ARGS),--backends '$(BACKENDS)' --out '$(OUT)')
 
 .PHONY: servers-for-bench
 servers-for-bench:
