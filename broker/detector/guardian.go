@@ -203,10 +203,10 @@ func (g *guardian) finish(ctx context.Context, id int32, l lived) error {
 // evict tries until the service says what became of it, or ctx ends.
 func (g *guardian) evict(ctx context.Context, r coordination.Registered) error {
 	last := errors.New("the guardian had no session")
-	for {
+	for try := 0; ; try++ {
 		s, changed := g.held()
 		if s != nil {
-			ectx, cancel := context.WithTimeout(ctx, evictTimeout)
+			ectx, cancel := context.WithTimeout(ctx, patience(try))
 			err := s.Evict(ectx, r)
 			cancel()
 			if err == nil || errors.Is(err, coordination.ErrConflict) {

@@ -21,7 +21,7 @@ import (
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
-const patience = 20 * time.Second
+const testPatience = 20 * time.Second
 
 // other is the broker that is watched: a listener that answers heartbeats.
 type other struct {
@@ -105,7 +105,7 @@ func (o *other) answered(n int) {
 	o.mu.Lock()
 	want := o.mu.answers + n
 	o.mu.Unlock()
-	for deadline := time.Now().Add(patience); ; time.Sleep(time.Millisecond) {
+	for deadline := time.Now().Add(testPatience); ; time.Sleep(time.Millisecond) {
 		o.mu.Lock()
 		got := o.mu.answers
 		o.mu.Unlock()
@@ -209,7 +209,7 @@ func (f *fixture) wantEvicted(what string) {
 		if r.ID != 2 || r.Revision != 42 {
 			f.t.Errorf("%s: evicted broker %d revision %d, want 2 and 42", what, r.ID, r.Revision)
 		}
-	case <-time.After(patience):
+	case <-time.After(testPatience):
 		f.t.Fatalf("%s: no eviction", what)
 	}
 }

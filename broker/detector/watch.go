@@ -20,10 +20,15 @@ const (
 )
 
 const (
-	// evictTimeout bounds one try to evict, evictPause is between two that the service did not take.
+	// evictFirst bounds the first try to evict; each further one has twice the time, up to evictTimeout. evictPause is between two.
+	evictFirst   = 100 * time.Millisecond
 	evictTimeout = time.Second
 	evictPause   = 10 * time.Millisecond
 )
+
+// patience with one try: short at first, because a request that a service without a leader has taken may wait for longer than the election lasts (etcd asks
+// again for a read's index every 500 ms), and growing, because a service under load may need long for every one.
+func patience(try int) time.Duration { return min(evictFirst<<min(try, 10), evictTimeout) }
 
 // watch watches one registration: one incarnation of one broker. Its fields belong to the goroutine of run.
 type watch struct {
@@ -37,6 +42,7 @@ type watch struct {
 	evidence string    // empty: none
 	evicted  bool      // the service took the eviction, or knows the registration no more
 	unknown  bool      // an eviction's answer was lost
+	tries    int       // to evict
 
 	now     attempt // its zero value: none is under way
 	redials int     // since the last answer
@@ -213,8 +219,9 @@ func (w *watch) evict(ctx context.Context) bool {
 	if !mine {
 		return true
 	}
-	ectx, cancel := context.WithTimeout(ctx, evictTimeout)
+	ectx, cancel := context.WithTimeout(ctx, patience(w.tries))
 	defer cancel()
+	w.tries++
 	err := session.Evict(ectx, w.reg)
 	if err != nil && !errors.Is(err, coordination.ErrConflict) {
 		w.p.cfg.Log.Debug("eviction not taken", "broker", w.reg.ID, "error", err)
