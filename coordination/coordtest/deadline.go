@@ -60,25 +60,34 @@ func (e *env) lapses(s coordination.Session, stop func()) {
 	seen.waitPresent(1)
 	stop()
 	stopped := time.Now()
-	var suspect time.Time
-	e.eventually(e.bound(s.Timeout())+slack, "the session's registration ends", func() error {
+	var suspect, valid time.Time // when the session first was, and last was
+	for {
 		// The state first: what is gone now was gone, or not, when the state was read.
-		state := s.State()
-		gone := seen.revision(1) != r.Revision
-		if state != coordination.Valid && suspect.IsZero() {
-			suspect = time.Now()
-		}
+		state, gone := s.State(), seen.revision(1) != r.Revision
+		now := time.Now()
 		switch {
-		case gone && state == coordination.Valid && s.State() == coordination.Valid:
-			e.Fatalf("the registration is gone %v after the last renewal while the session is valid", time.Since(stopped))
-		case gone:
-			return nil
+		case state == coordination.Valid && gone && s.State() == coordination.Valid:
+			e.Fatalf("the registration is gone %v after the last renewal while the session is valid", now.Sub(stopped))
+		case state == coordination.Valid:
+			valid = now
+		case state == coordination.Suspect && suspect.IsZero():
+			suspect = now
+		case state == coordination.Lost && suspect.IsZero() && now.Sub(valid) < s.Timeout()/50:
+			// The margin between the two is at least that long, so that a test that did look cannot miss it.
+			e.Fatalf("the session was valid %v ago and is lost, want suspect in between", now.Sub(valid))
 		}
-		return errors.New("present, session " + state.String())
-	})
-	e.Logf("suspect %v and gone %v after renewals ended, timeout %v", suspect.Sub(stopped).Round(time.Millisecond), time.Since(stopped).Round(time.Millisecond), s.Timeout())
+		if gone {
+			break
+		}
+		if now.Sub(stopped) > e.bound(s.Timeout())+slack {
+			e.Fatalf("the registration is there %v after renewals ended, bound %v", now.Sub(stopped), e.bound(s.Timeout()))
+		}
+		time.Sleep(time.Millisecond)
+	}
+	took := time.Since(stopped)
+	e.Logf("suspect %v and gone %v after renewals ended, timeout %v", suspect.Sub(stopped).Round(time.Millisecond), took.Round(time.Millisecond), s.Timeout())
 	// Renewals come at least every half of the timeout.
-	if took := time.Since(stopped); took < s.Timeout()/2-s.Timeout()/10 {
+	if took < s.Timeout()/2-s.Timeout()/10 {
 		e.Errorf("the registration is gone %v after renewals ended, the session's timeout is %v", took, s.Timeout())
 	}
 }
