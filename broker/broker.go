@@ -43,7 +43,7 @@ func Run(ctx context.Context, cfg Config, coordinator coordination.Coordinator, 
 	if log == nil {
 		log = slog.New(slog.DiscardHandler)
 	}
-	n := &node{cfg: cfg.withDefaults(), coordinator: coordinator, events: events, log: log, current: cluster.NewCurrent(), process: uuid.New()}
+	n := &node{cfg: cfg.withDefaults(), coordinator: coordinator, events: events, log: log, current: cluster.NewCurrent(), process: uuid.New(), damage: make(chan struct{}, 1)}
 	if cfg.Detector.Kind == detector.Guardian && !coordinator.Capabilities().CrossProcess {
 		return fmt.Errorf("broker configuration: detector guardian: a process beside the broker cannot reach coordination %q; use another, or detector session",
 			coordinator.Capabilities().Backend)
@@ -62,6 +62,7 @@ type node struct {
 	process     uuid.UUID // this run of the broker, as its peers tell it from the next
 
 	store          *storage.Store
+	damage         chan struct{} // the store has found a damaged log
 	clients, peers net.Listener
 	member         *membership.Member
 	pool           *peer.Pool
@@ -115,6 +116,12 @@ func (n *node) open(ctx context.Context, fail func(error)) (err error) {
 		Dir: filepath.Join(n.cfg.DataDir, storeDir), Flush: n.cfg.Flush, MemoryBudget: n.cfg.MemoryBudget, Logger: n.log,
 		OnFatal: func(err error) { fail(fmt.Errorf("storage: %w", err)) },
 		OnStall: stall.told,
+		OnDamage: func(*storage.DamageError) {
+			select {
+			case n.damage <- struct{}{}:
+			default: // it will look anyway
+			}
+		},
 	})
 	if err != nil {
 		return fmt.Errorf("open log store: %w", err)
@@ -186,7 +193,7 @@ func (n *node) assemble() error {
 	meta := n.member.Meta()
 	n.partitions = partition.NewSet(partition.Config{
 		Logs: partition.Storage(n.store), Control: n.control, Events: n.events, Log: n.log, ReplicaLagMax: n.cfg.ReplicaLagMax,
-		ClusterID: meta.Cluster, MinSeq: meta.Seq, Remember: n.member.RememberSeq,
+		Damage: n.damage, ClusterID: meta.Cluster, MinSeq: meta.Seq, Remember: n.member.RememberSeq,
 	})
 	n.groups = group.NewManager(group.Config{Current: n.current, Store: groupStore{n.partitions}, Log: n.log})
 	n.partitions.OnLeadership(n.groups.Leadership)
@@ -203,6 +210,8 @@ func (n *node) start(core, identity, serving *stage) {
 	core.run("replication", replication.New(replication.Config{Set: n.partitions, Peers: n.pool, Log: n.log}).Run)
 	core.run("groups", n.groups.Run)
 	core.run("retention", n.retain)
+	core.run("compaction", n.compact)
+	core.run("scrub", n.scrub)
 	if n.watched != nil {
 		core.run("watch peers", n.watched.Run)
 	}

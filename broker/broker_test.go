@@ -70,12 +70,14 @@ type running struct {
 }
 
 type testCluster struct {
-	t       *testing.T
-	server  *memory.Server
-	detect  detector.Config
-	brokers map[int32]*running
-	dirs    map[int32]string
-	ports   map[int32][2]string // kept over restarts
+	t      *testing.T
+	server *memory.Server
+	detect detector.Config
+	// For brokers that are started from now on; 0 is their default.
+	scrub, compactEvery time.Duration
+	brokers             map[int32]*running
+	dirs                map[int32]string
+	ports               map[int32][2]string // kept over restarts
 }
 
 func newTestCluster(t *testing.T, session time.Duration, ids ...int32) *testCluster {
@@ -103,7 +105,7 @@ func (c *testCluster) start(ids ...int32) {
 		r.cfg = Config{
 			ID: id, DataDir: c.dirs[id], Listen: c.ports[id][0], PeerListen: c.ports[id][1], MemoryBudget: 32 << 20,
 			RebalanceDelay: 100 * time.Millisecond, ReplicaLagMax: 2 * time.Second, OffsetsPartitions: 2,
-			Detector: c.detect,
+			Detector: c.detect, ScrubEvery: c.scrub, CompactEvery: c.compactEvery,
 		}
 		go func() {
 			defer close(r.done)

@@ -32,6 +32,10 @@ type Config struct {
 	Flush storage.FlushMode
 	// MemoryBudget bounds the log store's buffers and caches, in bytes; 0 takes an eighth of the machine's memory.
 	MemoryBudget int64
+	// CompactEvery is how often the logs of compacted topics are looked at; 0 is 15 s.
+	CompactEvery time.Duration
+	// ScrubEvery is how often all stored records are read and their checksums compared, at 16 MiB a second; 0 is a week, negative is never.
+	ScrubEvery time.Duration
 	// ReplicaLagMax is how long a follower may be behind before its leader takes it out of the ISR; 0 is 10 s.
 	ReplicaLagMax time.Duration
 	// StallLimit is how long the disk may make no progress before the broker lets its session lapse; 0 is 10 s.
@@ -66,6 +70,8 @@ func (c Config) withDefaults() Config {
 		}
 	}
 	c.Detector = c.Detector.WithDefaults()
+	orDuration(&c.CompactEvery, 15*time.Second)
+	orDuration(&c.ScrubEvery, 7*24*time.Hour)
 	orDuration(&c.ReplicaLagMax, 10*time.Second)
 	orDuration(&c.StallLimit, 10*time.Second)
 	orDuration(&c.ShutdownTimeout, 5*time.Second)
@@ -102,7 +108,7 @@ func (c Config) Validate() error {
 		errs = append(errs, fmt.Errorf("broker configuration: %w", err))
 	}
 	fault(c.Detector.Kind != detector.Guardian || c.Guardian.Path != "", "Guardian: detector guardian needs a program to start")
-	for name, d := range map[string]time.Duration{"ReplicaLagMax": c.ReplicaLagMax, "StallLimit": c.StallLimit, "ShutdownTimeout": c.ShutdownTimeout} {
+	for name, d := range map[string]time.Duration{"CompactEvery": c.CompactEvery, "ReplicaLagMax": c.ReplicaLagMax, "StallLimit": c.StallLimit, "ShutdownTimeout": c.ShutdownTimeout} {
 		fault(d >= 0, "%s %s: use 0 or more", name, d)
 	}
 	for name, n := range map[string]int32{

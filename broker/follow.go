@@ -9,7 +9,6 @@ import (
 	"github.com/regency-project/regency/broker/cluster"
 	"github.com/regency-project/regency/broker/partition"
 	"github.com/regency-project/regency/coordination"
-	"github.com/regency-project/regency/storage"
 )
 
 // watch follows the commit chain and publishes the views.
@@ -78,33 +77,6 @@ func (n *node) self(v *cluster.View) partition.Self {
 		s.Epoch, s.Leading = b.Epoch, true
 	}
 	return s
-}
-
-// retainEvery is how often retention runs.
-const retainEvery = 30 * time.Second
-
-func (n *node) retain(ctx context.Context) error {
-	tick := time.NewTicker(retainEvery)
-	defer tick.Stop()
-	for {
-		select {
-		case <-ctx.Done():
-			return context.Cause(ctx)
-		case <-tick.C:
-		}
-		v := n.current.View()
-		_, err := n.store.Retain(func(l storage.LogInfo) storage.Policy {
-			t := v.Topics[v.TopicNames[l.TopicID]]
-			if t == nil {
-				return storage.Policy{} // a log goes with its topic's deletion, never because the topic is unknown
-			}
-			age, bytes := t.Retention()
-			return storage.Policy{MaxAge: age, MaxBytes: bytes}
-		}, time.Now())
-		if err != nil {
-			n.log.Warn("retention", "error", err)
-		}
-	}
 }
 
 // handOverPause is between requests to take over what could not be taken over at first.

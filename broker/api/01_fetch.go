@@ -73,7 +73,7 @@ func (f *fetching) open(brokerEpoch int64, now time.Time) {
 			if it.err == nil && f.replica != noReplica {
 				it.read.Diverging, it.err = it.p.Follow(partition.FollowerFetch{
 					Replica: f.replica, BrokerEpoch: brokerEpoch, CurrentLeaderEpoch: it.req.CurrentLeaderEpoch,
-					Offset: it.req.FetchOffset, LastFetchedEpoch: it.req.LastFetchedEpoch, Now: now,
+					Offset: it.req.FetchOffset, LastFetchedEpoch: it.req.LastFetchedEpoch, LogStart: it.req.LogStartOffset, Now: now,
 				})
 				if errors.Is(it.err, partition.ErrOffsetOutOfRange) {
 					if info, err := it.p.Leader(); err == nil {

@@ -49,6 +49,7 @@ var configTypes = map[cluster.ConfigKind]kmsg.ConfigType{
 	cluster.ConfigBool:   kmsg.ConfigTypeBoolean,
 	cluster.ConfigList:   kmsg.ConfigTypeList,
 	cluster.ConfigString: kmsg.ConfigTypeString,
+	cluster.ConfigRatio:  kmsg.ConfigTypeDouble,
 }
 
 // topicSettings are the known settings with the values that the topic has, by name.

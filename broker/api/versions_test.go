@@ -74,6 +74,12 @@ func requestOf(key int16) kmsg.Request {
 			topic.Topic = kmsg.StringPtr(name)
 			r.Topics = append(r.Topics, topic)
 		}
+	case *kmsg.DeleteRecordsRequest:
+		p := kmsg.NewDeleteRecordsRequestTopicPartition()
+		p.Offset = 1
+		topic := kmsg.NewDeleteRecordsRequestTopic()
+		topic.Topic, topic.Partitions = "t", append(topic.Partitions, p)
+		r.Topics = append(r.Topics, topic)
 	case *kmsg.FindCoordinatorRequest:
 		r.CoordinatorKey = "g"
 	case *kmsg.JoinGroupRequest:
@@ -126,7 +132,7 @@ func TestEveryAnnouncedVersion(t *testing.T) {
 	}
 	want := map[int16][2]int16{
 		0: {0, 10}, 1: {4, 12}, 2: {1, 6}, 3: {0, 11}, 8: {2, 8}, 9: {1, 7}, 10: {0, 3}, 11: {0, 7}, 12: {0, 4}, 13: {0, 4}, 14: {0, 5}, 15: {0, 5}, 16: {0, 4},
-		18: {0, 4}, 19: {0, 7}, 20: {0, 6}, 22: {0, 4}, 23: {2, 4}, 32: {0, 4}, 37: {0, 3}, 42: {0, 2}, 47: {0, 0}, 60: {0, 0},
+		18: {0, 4}, 19: {0, 7}, 20: {0, 6}, 21: {0, 2}, 22: {0, 4}, 23: {2, 4}, 32: {0, 4}, 37: {0, 3}, 42: {0, 2}, 47: {0, 0}, 60: {0, 0},
 	}
 	for _, k := range resp.(*kmsg.ApiVersionsResponse).ApiKeys {
 		if w, ok := want[k.ApiKey]; !ok || w != [2]int16{k.MinVersion, k.MaxVersion} {

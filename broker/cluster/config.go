@@ -3,6 +3,7 @@ package cluster
 import (
 	"errors"
 	"fmt"
+	"math"
 	"slices"
 	"strconv"
 	"strings"
@@ -20,6 +21,7 @@ const (
 	ConfigBool
 	ConfigList
 	ConfigString
+	ConfigRatio // 0 to 1
 )
 
 // ConfigDef describes a topic configuration.
@@ -35,8 +37,12 @@ type ConfigDef struct {
 const (
 	ConfigCleanupPolicy     = "cleanup.policy"
 	ConfigCompression       = "compression.type"
+	ConfigDeleteRetention   = "delete.retention.ms"
+	ConfigMaxCompactionLag  = "max.compaction.lag.ms"
 	ConfigMaxMessageBytes   = "max.message.bytes"
 	ConfigTimestampType     = "message.timestamp.type"
+	ConfigMinDirtyRatio     = "min.cleanable.dirty.ratio"
+	ConfigMinCompactionLag  = "min.compaction.lag.ms"
 	ConfigMinInSyncReplicas = "min.insync.replicas"
 	ConfigRetentionBytes    = "retention.bytes"
 	ConfigRetentionMillis   = "retention.ms"
@@ -46,13 +52,21 @@ const (
 // configDefs is ordered by name. A configuration is here only if it has an effect, or if its only allowed value is what the brokers do anyway.
 var configDefs = []ConfigDef{
 	{Name: ConfigCleanupPolicy, Kind: ConfigList, Default: "delete", Allowed: []string{"delete", "compact"},
-		Doc: "delete: records go after retention. compact without delete: nothing goes by retention (compaction itself is not run)."},
+		Doc: "delete: records go after retention. compact: of the records of a key only the newest is kept, and records need a key."},
 	{Name: ConfigCompression, Kind: ConfigString, Default: "producer", Allowed: []string{"producer"},
 		Doc: "Batches are stored as the producer compressed them."},
+	{Name: ConfigDeleteRetention, Kind: ConfigInt, Default: "86400000", Min: 0,
+		Doc: "How long compaction keeps a deletion (a record without a value), in milliseconds."},
+	{Name: ConfigMaxCompactionLag, Kind: ConfigInt, Default: "9223372036854775807", Min: 1,
+		Doc: "A record older than this makes its log due for compaction, whatever its dirty ratio, in milliseconds."},
 	{Name: ConfigMaxMessageBytes, Kind: ConfigInt, Default: "1048588", Min: 0,
 		Doc: "The largest record batch that is accepted, in bytes."},
 	{Name: ConfigTimestampType, Kind: ConfigString, Default: "CreateTime", Allowed: []string{"CreateTime"},
 		Doc: "Records keep the producer's timestamps."},
+	{Name: ConfigMinDirtyRatio, Kind: ConfigRatio, Default: "0.5",
+		Doc: "A log is compacted when this share of its bytes was not compacted before."},
+	{Name: ConfigMinCompactionLag, Kind: ConfigInt, Default: "0", Min: 0,
+		Doc: "How long a record is left alone by compaction, in milliseconds."},
 	{Name: ConfigMinInSyncReplicas, Kind: ConfigInt, Default: "", Min: 1,
 		Doc: "How many in-sync replicas acks=all needs. Unset: 2 for partitions of three or more replicas, else 1."},
 	{Name: ConfigRetentionBytes, Kind: ConfigInt, Default: "-1", Min: -1,
@@ -95,6 +109,10 @@ func (d ConfigDef) validate(value string) error {
 	case ConfigInt:
 		if n, err := strconv.ParseInt(value, 10, 64); err != nil || n < d.Min {
 			return bad(fmt.Sprintf("an integer of at least %d", d.Min))
+		}
+	case ConfigRatio:
+		if r, err := strconv.ParseFloat(value, 64); err != nil || !(r >= 0 && r <= 1) {
+			return bad("a number from 0 to 1")
 		}
 	case ConfigBool:
 		if _, err := strconv.ParseBool(value); err != nil {
@@ -154,7 +172,7 @@ func (t *Topic) MaxMessageBytes() int { return int(t.configInt(ConfigMaxMessageB
 
 // Retention says how long and how much the topic keeps; 0 is no limit.
 func (t *Topic) Retention() (age time.Duration, bytes int64) {
-	if !strings.Contains(t.Config(ConfigCleanupPolicy), "delete") {
+	if !t.Deletes() {
 		return 0, 0
 	}
 	if ms := t.configInt(ConfigRetentionMillis); ms >= 0 {
@@ -162,4 +180,37 @@ func (t *Topic) Retention() (age time.Duration, bytes int64) {
 		age = time.Duration(max(1, min(ms, int64(1<<63-1)/int64(time.Millisecond)))) * time.Millisecond
 	}
 	return age, max(0, t.configInt(ConfigRetentionBytes))
+}
+
+// Compacts says whether the topic keeps the newest record of each key.
+func (t *Topic) Compacts() bool { return t.hasCleanup("compact") }
+
+// Deletes says whether records may go: by retention, or by DeleteRecords.
+func (t *Topic) Deletes() bool { return t.hasCleanup("delete") }
+
+func (t *Topic) hasCleanup(policy string) bool {
+	return slices.ContainsFunc(strings.Split(t.Config(ConfigCleanupPolicy), ","), func(item string) bool { return strings.TrimSpace(item) == policy })
+}
+
+// Compaction is when and how a topic that compacts is compacted.
+type Compaction struct {
+	MinDirtyRatio  float64
+	MinLag, MaxLag time.Duration
+	KeepDeletions  time.Duration
+}
+
+// Compaction says how the topic is compacted.
+func (t *Topic) Compaction() Compaction {
+	ratio, err := strconv.ParseFloat(t.Config(ConfigMinDirtyRatio), 64)
+	if err != nil {
+		ratio = 0.5 // validated when it was written
+	}
+	return Compaction{
+		MinDirtyRatio: ratio, MinLag: t.configMillis(ConfigMinCompactionLag), MaxLag: t.configMillis(ConfigMaxCompactionLag),
+		KeepDeletions: t.configMillis(ConfigDeleteRetention),
+	}
+}
+
+func (t *Topic) configMillis(name string) time.Duration {
+	return time.Duration(min(max(0, t.configInt(name)), math.MaxInt64/int64(time.Millisecond))) * time.Millisecond
 }

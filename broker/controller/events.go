@@ -62,7 +62,8 @@ type CreatePartitions struct {
 	ValidateOnly  bool
 }
 
-// AlterPartition is a leader's proposal of new ISRs. Reply: AlterPartitionReply. A stale broker epoch refuses all of it.
+// AlterPartition is a leader's proposal of new ISRs, or a replica's farewell: any member may propose the ISR without itself, because its log is damaged. Reply:
+// AlterPartitionReply. A stale broker epoch refuses all of it.
 type AlterPartition struct {
 	Broker      int32
 	BrokerEpoch int64

@@ -26,6 +26,13 @@ func (e AlterPartition) apply(v *cluster.View, c *changes, change ISRChange) (cl
 		return cluster.Partition{}, ErrUnknownTopic
 	}
 	p := c.get(t, change.Partition)
+	if e.abandons(p, change) {
+		n, changed := abandon(p, e.Broker, v.Brokers)
+		if changed {
+			c.set(t, change.Partition, n)
+		}
+		return n, nil
+	}
 	isr, err := e.check(v, p, change)
 	if err != nil {
 		return cluster.Partition{}, fmt.Errorf("%s-%d: %w", t.Name, change.Partition, err)
@@ -36,6 +43,62 @@ func (e AlterPartition) apply(v *cluster.View, c *changes, change ISRChange) (cl
 	}
 	return n, nil
 }
+
+// abandons says that a replica, leader or not, takes itself and nobody else out of the ISR, in the state that it knows: its log is damaged. What it says of itself is
+// believed without an epoch of leadership.
+func (e AlterPartition) abandons(p cluster.Partition, change ISRChange) bool {
+	if p.Epoch != change.PartitionEpoch || p.LeaderEpoch != change.LeaderEpoch || !slices.Contains(p.ISR, e.Broker) || len(change.ISR) != len(p.ISR)-1 {
+		return false
+	}
+	stay := map[int32]bool{}
+	for _, m := range change.ISR {
+		stay[m.ID] = true
+	}
+	for _, id := range p.ISR {
+		if stay[id] == (id == e.Broker) {
+			return false
+		}
+	}
+	return true
+}
+
+// abandon takes a member with a damaged log out of the ISR. The last member stays, without a directory: it is nobody's copy any more, so that it is not elected, also
+// not after a restart, and neither is a replica that was not in sync.
+func abandon(p cluster.Partition, id int32, brokers map[int32]cluster.Broker) (cluster.Partition, bool) {
+	if len(p.ISR) == 1 {
+		n := p
+		n.Directories = []string{noDirectory}
+		n.Epoch++
+		if n.Leader != cluster.NoLeader {
+			n.Leader = cluster.NoLeader
+			n.LeaderEpoch++
+		}
+		return n, true
+	}
+	var isr, able []int32
+	for i, member := range p.ISR {
+		if member == id {
+			continue
+		}
+		isr = append(isr, member)
+		if eligible(p, i, brokers) {
+			able = append(able, member)
+		}
+	}
+	leader := p.Leader
+	if leader == id {
+		leader = elect(p.Replicas, able, brokers)
+	}
+	n, changed := update(p, isr, leader, brokers)
+	if n.LeaderEpoch == p.LeaderEpoch {
+		// A fetch that the member sent before it knew of the damage may still be on its way: in a new epoch it does not count.
+		n.LeaderEpoch++
+	}
+	return n, changed
+}
+
+// noDirectory is the directory of a member whose copy is lost; no store has it.
+const noDirectory = ""
 
 // check returns the proposed ISR in the order of the replicas.
 func (e AlterPartition) check(v *cluster.View, p cluster.Partition, change ISRChange) ([]int32, error) {

@@ -86,10 +86,40 @@ func (p *Partition) checkBatches(batches []byte, fromClient bool) (record.Batch,
 	if first == nil {
 		return nil, fmt.Errorf("%w: no batch", ErrInvalidRecord)
 	}
+	if fromClient && p.compacts() {
+		if err := requireKeys(first); err != nil {
+			return nil, err
+		}
+	}
 	if fromClient && first.IsTransactional() {
 		return nil, fmt.Errorf("%w: transactional batch, transactions are not served", ErrInvalidRecord)
 	}
 	return first, nil
+}
+
+func (p *Partition) compacts() bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.mu.compacts
+}
+
+// maxExpanded bounds the memory that a compressed batch may take when its records are looked at.
+const maxExpanded = 64 << 20
+
+// requireKeys refuses records that compaction could not keep.
+func requireKeys(b record.Batch) error {
+	missing := false
+	err := record.ForEach(b, maxExpanded, func(r record.Record) bool {
+		missing = r.Key == nil
+		return !missing
+	})
+	if err != nil {
+		return translate(err)
+	}
+	if missing {
+		return fmt.Errorf("%w: a record without a key, in a topic that is compacted", ErrInvalidRecord)
+	}
+	return nil
 }
 
 // admit says in which epoch an append may be made now.

@@ -78,7 +78,7 @@ func assignments(v *cluster.View, self Self, touched func(string) bool) []assign
 				continue
 			}
 			n := len(st.Replicas)
-			tg := target{Partition: st, minISR: min(t.MinInSync(n), n), maxBatch: t.MaxMessageBytes()}
+			tg := target{Partition: st, minISR: min(t.MinInSync(n), n), maxBatch: t.MaxMessageBytes(), compacts: t.Compacts()}
 			switch {
 			case st.Leader == cluster.NoLeader:
 			case st.Leader != self.ID && am.known:

@@ -11,6 +11,7 @@ type follower struct {
 	fetched     bool
 	brokerEpoch int64
 	end         int64 // its durable log end: it fetches from there
+	start       int64 // its log start
 	// caughtUp is when it last had everything that the leader had at that time; at first, when the epoch began.
 	caughtUp time.Time
 	// The last fetch: when, and where the leader's log ended.
@@ -27,7 +28,7 @@ func (f *follower) note(r FollowerFetch, leaderEnd int64) {
 	case f.fetched && r.Offset >= f.leaderEnd && f.fetchedAt.After(f.caughtUp):
 		f.caughtUp = f.fetchedAt
 	}
-	f.fetched, f.brokerEpoch, f.end = true, r.BrokerEpoch, r.Offset
+	f.fetched, f.brokerEpoch, f.end, f.start = true, r.BrokerEpoch, r.Offset, r.LogStart
 	f.fetchedAt, f.leaderEnd = r.Now, leaderEnd
 }
 
@@ -38,6 +39,7 @@ type FollowerFetch struct {
 	CurrentLeaderEpoch int32
 	Offset             int64 // everything below is on the follower's disk
 	LastFetchedEpoch   int32 // of the record before Offset; -1 for none
+	LogStart           int64 // of the follower
 	Now                time.Time
 }
 
@@ -68,6 +70,7 @@ func (p *Partition) Follow(r FollowerFetch) (diverging *EpochEnd, err error) {
 	}
 	f.note(r, p.log.End())
 	p.advanceLocked()
+	p.startedLocked()
 	p.expandLocked(r.Replica, f, r.Now)
 	return nil, nil
 }

@@ -33,6 +33,8 @@ type Log interface {
 	EpochEnd(epoch int32) (foundEpoch int32, endOffset int64)
 	OffsetForTimestamp(ts int64) (offset, timestamp int64, found bool, err error)
 	Producer(pid int64) (storage.ProducerState, bool)
+	DeleteRecords(offset int64) (start int64, err error)
+	Damage() error
 }
 
 // Logs holds the logs of a broker, by the contract of storage.Store.
@@ -42,6 +44,8 @@ type Logs interface {
 	// Logs lists the logs on disk.
 	Logs() []storage.LogInfo
 	DeleteLog(topicID [16]byte, partition int32) error
+	// Damaged lists the logs that must be reset.
+	Damaged() []*storage.DamageError
 }
 
 // Storage presents a store as Logs.

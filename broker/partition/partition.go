@@ -38,7 +38,8 @@ type Partition struct {
 		replicas       []int32
 		isr            []int32 // as committed
 		minISR         int
-		maxBatch       int   // bytes
+		maxBatch       int // bytes
+		compacts       bool
 		epochStart     int64 // leading: where this epoch begins
 		hw             int64 // only grows while this process lives, but for a Reset of the log
 		durable        int64 // the log is on disk up to here
@@ -49,6 +50,7 @@ type Partition struct {
 		proposeAfter   time.Time // the controller refused one: not again before
 		committed      waiters   // acks=all
 		written        waiters   // acks=1, and the follower's own appends
+		started        waiters   // DeleteRecords: for the log starts of the ISR
 		watchers       map[*Watcher]audience
 	}
 }
@@ -121,6 +123,7 @@ type target struct {
 	self     Self // leading: as what
 	minISR   int
 	maxBatch int
+	compacts bool
 }
 
 // release ends what the replica did in another epoch or role than t, and reports whether it led. It touches no disk.
@@ -154,6 +157,7 @@ func (p *Partition) endLocked() {
 	gone := fmt.Errorf("%s: %w", p, &NotLeaderError{Leader: p.mu.leader, Epoch: p.mu.epoch})
 	p.mu.committed.fail(gone)
 	p.mu.written.fail(gone)
+	p.mu.started.fail(gone)
 	p.wakeLocked(everybody)
 }
 
@@ -175,7 +179,7 @@ func (p *Partition) assume(t target, now time.Time) (changed bool, err error) {
 		return false, fmt.Errorf("lead %s in epoch %d: %w", p, t.LeaderEpoch, errSelfLost)
 	}
 	p.mu.self = t.self
-	p.mu.replicas, p.mu.minISR, p.mu.maxBatch = t.Replicas, t.minISR, t.maxBatch
+	p.mu.replicas, p.mu.minISR, p.mu.maxBatch, p.mu.compacts = t.Replicas, t.minISR, t.maxBatch, t.compacts
 	if changed {
 		p.mu.role = t.role
 		p.mu.partitionEpoch, p.mu.isr = t.Epoch, t.ISR
@@ -232,6 +236,7 @@ func (p *Partition) installLocked(s cluster.Partition) {
 		p.mu.committed.fail(p.tooFewLocked())
 	}
 	p.advanceLocked()
+	p.startedLocked()
 }
 
 // fail records that the disk failed. What waits is told; nothing is acknowledged afterwards.
@@ -244,5 +249,6 @@ func (p *Partition) fail(err error) {
 	}
 	p.mu.committed.fail(p.mu.failed)
 	p.mu.written.fail(p.mu.failed)
+	p.mu.started.fail(p.mu.failed)
 	p.wakeLocked(everybody)
 }

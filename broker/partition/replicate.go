@@ -15,12 +15,12 @@ type Position struct {
 }
 
 // Position says where this replica fetches from its leader. ok is false if it does not follow that leader, or cannot fetch yet: part of its log is on its way to
-// disk, and a fetch would claim that it is there.
+// disk, or damaged, and a fetch would claim that it is there.
 func (p *Partition) Position(leader int32) (pos Position, ok bool) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	end := p.log.End()
-	if p.mu.role != following || p.mu.leader != leader || p.mu.failed != nil || p.mu.durable != end {
+	if p.mu.role != following || p.mu.leader != leader || p.mu.failed != nil || p.mu.durable != end || p.log.Damage() != nil {
 		return Position{}, false
 	}
 	return Position{LeaderEpoch: p.mu.epoch, Offset: end, LastEpoch: p.log.LatestEpoch(), Start: p.log.Start()}, true

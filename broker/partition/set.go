@@ -23,6 +23,9 @@ type Config struct {
 	// Now is the clock; nil is time.Now.
 	Now func() time.Time
 
+	// Damage, if not nil, tells that the logs that are damaged may be others than before.
+	Damage <-chan struct{}
+
 	// ClusterID and MinSeq are what the data directory remembers: the cluster it belongs to, and the newest View that it was used under. A log that was there
 	// before this process is deleted only when a View of that cluster, not older than that, lacks its topic. Without a ClusterID such logs are kept.
 	ClusterID string
@@ -160,8 +163,8 @@ func (s *Set) Following() Following {
 	return s.mu.following
 }
 
-// Run does what the partitions need in the background, until ctx ends: it waits for the disk, talks to the controller, watches for followers that fall behind, and
-// deletes logs. Without it nothing is acknowledged; when it has ended, what still waits fails.
+// Run does what the partitions need in the background, until ctx ends: it waits for the disk, talks to the controller, watches for followers that fall behind,
+// deletes logs, and rebuilds damaged ones. Without it nothing is acknowledged; when it has ended, what still waits fails.
 func (s *Set) Run(ctx context.Context) error {
 	defer s.stop()
 	g, ctx := errgroup.WithContext(ctx)
@@ -169,6 +172,7 @@ func (s *Set) Run(ctx context.Context) error {
 	g.Go(func() error { return s.runProposer(ctx) })
 	g.Go(func() error { return s.runLag(ctx) })
 	g.Go(func() error { return s.runDeleter(ctx) })
+	g.Go(func() error { return s.runRepairer(ctx) })
 	return g.Wait()
 }
 

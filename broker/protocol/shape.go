@@ -32,6 +32,7 @@ var shapes = map[kmsg.Key][]shape{
 	kmsg.ApiVersions:          {{3, 4, "ss"}},
 	kmsg.CreateTopics:         {{5, 7, "[s42[4(4)][ss]]41"}},
 	kmsg.DeleteTopics:         {{4, 5, "(s)4"}, {6, 6, "[su]4"}},
+	kmsg.DeleteRecords:        {{2, 2, "[s[48]]4"}},
 	kmsg.InitProducerID:       {{2, 2, "s4"}, {3, 4, "s482"}},
 	kmsg.OffsetForLeaderEpoch: {{4, 4, "4[s[444]]"}},
 	kmsg.DescribeConfigs:      {{4, 4, "[1s(s)]11"}},
