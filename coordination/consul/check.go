@@ -83,7 +83,9 @@ func (s *Store) sweep(ctx context.Context, c *api.Client) error {
 		return err
 	}
 	for id := range checks {
-		if err := c.Agent().CheckDeregisterOpts(id, q); err != nil {
+		// Another session's sweep may have been there first.
+		var status api.StatusError
+		if err := c.Agent().CheckDeregisterOpts(id, q); err != nil && (!errors.As(err, &status) || status.Code != http.StatusNotFound) {
 			return err
 		}
 	}
