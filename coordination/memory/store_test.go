@@ -11,7 +11,7 @@ import (
 
 func TestStore(t *testing.T) {
 	backendtest.Run(t, func(*testing.T) backendtest.Harness {
-		server, other := memory.NewServer(500*time.Millisecond), memory.NewServer(time.Second)
+		server, other := memory.NewServer(time.Second), memory.NewServer(time.Second)
 		return backendtest.Harness{
 			Open:          func(testing.TB) backend.Store { return server.Store() },
 			OpenNeighbour: func(testing.TB) backend.Store { return other.Store() },
