@@ -10,6 +10,7 @@ import (
 	"github.com/regency-project/regency/bench/report"
 	"github.com/regency-project/regency/bench/run"
 	"github.com/regency-project/regency/bench/scenario"
+	"github.com/regency-project/regency/cmd/coordpage"
 	"github.com/regency-project/regency/coordination/profile"
 	"github.com/spf13/cobra"
 )
@@ -146,6 +147,13 @@ func newBenchReport() *cobra.Command {
 		Args:  cobra.MinimumNArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			for _, dir := range args {
+				if _, err := os.Stat(filepath.Join(dir, coordpage.FiguresFile)); err == nil {
+					if err := coordpage.Render(dir); err != nil {
+						return err
+					}
+					fmt.Fprintln(cmd.OutOrStdout(), filepath.Join(dir, coordpage.HTMLFile))
+					continue
+				}
 				m, err := run.Recompute(dir)
 				if err != nil {
 					return err

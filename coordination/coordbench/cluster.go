@@ -236,6 +236,10 @@ func (c *cluster) fillRaw(ctx context.Context) error {
 	if err := create(records); err != nil {
 		return fmt.Errorf("fill the raw cluster: %w", err)
 	}
+	guards, ops := c.registration(1) // claims are guarded on it
+	if _, err := c.rawSession.Txn(ctx, guards, ops); err != nil {
+		return fmt.Errorf("register in the raw cluster: %w", err)
+	}
 	return nil
 }
 
@@ -271,7 +275,7 @@ func (c *cluster) claimRaw(ctx context.Context) error {
 }
 
 func (c *cluster) vacateRaw(ctx context.Context) error {
-	_, err := c.rawSession.Txn(ctx, c.claim.guards, []backend.Op{{Kind: backend.Delete, Key: c.claim.guards[1].Key}})
+	_, err := c.rawSession.Txn(ctx, c.claim.guards[:2], []backend.Op{{Kind: backend.Delete, Key: c.claim.guards[1].Key}})
 	return err
 }
 

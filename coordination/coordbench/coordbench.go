@@ -6,7 +6,7 @@
 // the service's own Go client, used directly. So a disturbance of the machine meets both sides, and the ratio is that of one run. What the raw side
 // sends is what a decorator below the layer saw the layer send: the same guards, keys of the same length and the same values.
 //
-// Both sides talk to the same one member, which follows the service's leader when the run begins. With several clients a sample is a window of 250 ms, in
+// Both sides talk to the same one member, which follows the service's leader when the run begins. With several clients a sample is a window of 100 ms, in
 // which each client repeats its operation.
 package coordbench
 

@@ -13,7 +13,7 @@ import (
 )
 
 // window is for how long several clients operate in one sample.
-const window = 250 * time.Millisecond
+const window = 100 * time.Millisecond
 
 // sample is what one call of a side measured.
 type sample struct {
@@ -74,6 +74,20 @@ func many(clients []func(ctx context.Context) (time.Duration, error)) func(ctx c
 	}
 }
 
+// settle is the pause before an operation that follows on what others left running in the background: watches that are being set, sessions that end.
+const settle = 5 * time.Millisecond
+
+// calm makes a sample after a pause.
+func calm(f func(ctx context.Context) sample) func(ctx context.Context) sample {
+	return func(ctx context.Context) sample {
+		select {
+		case <-time.After(settle):
+		case <-ctx.Done():
+		}
+		return f(ctx)
+	}
+}
+
 // timed measures a call.
 func timed(f func(ctx context.Context) error) func(ctx context.Context) (time.Duration, error) {
 	return func(ctx context.Context) (time.Duration, error) {
@@ -124,7 +138,7 @@ func (b *bench) commitRunner(ctx context.Context, s *service, c Cell) (*runner, 
 
 func sides(c Cell, layer, raw []func(ctx context.Context) (time.Duration, error)) *runner {
 	if c.Clients == 1 {
-		return &runner{layer: one(layer[0]), raw: one(raw[0]), close: func() {}}
+		return &runner{layer: calm(one(layer[0])), raw: calm(one(raw[0])), close: func() {}}
 	}
 	return &runner{layer: many(layer), raw: many(raw), close: func() {}}
 }
@@ -212,7 +226,7 @@ func (b *bench) registerRunner(ctx context.Context, s *service, c Cell) (*runner
 		}
 		return took, err
 	}
-	return &runner{layer: one(layer), raw: one(raw), close: func() {}}, nil
+	return &runner{layer: calm(one(layer)), raw: calm(one(raw)), close: func() {}}, nil
 }
 
 func registerLayer(ctx context.Context, s coordination.Session, id int32) error {
@@ -309,7 +323,7 @@ func (b *bench) claimRunner(ctx context.Context, s *service, c Cell) (*runner, e
 		took := time.Since(began)
 		return took, cl.vacateRaw(ctx)
 	}
-	return &runner{layer: one(layer), raw: one(raw), close: func() {}}, nil
+	return &runner{layer: calm(one(layer)), raw: calm(one(raw)), close: func() {}}, nil
 }
 
 // watchRunner has watchers on connections of their own and measures until the last of them was told.
