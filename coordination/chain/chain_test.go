@@ -237,3 +237,30 @@ func TestLostRegisterAnswerLeavesOneRegistration(t *testing.T) {
 		})
 	}
 }
+
+func TestFirstCommitThatCannotLearnTheRecordsIsNotApplied(t *testing.T) {
+	n := open(t, memory.NewServer(time.Minute), 1)
+	told, ended := make(chan struct{}), make(chan struct{})
+	ctx, cancel := context.WithCancel(t.Context())
+	go func() {
+		defer close(ended)
+		n.Watch(ctx, func(coordination.Event) { // a receiver that takes its time: the watch does not reach the claim
+			select {
+			case told <- struct{}{}:
+			case <-ctx.Done():
+			}
+		})
+	}()
+	<-told
+	l := n.lead(t)
+	short, stop := context.WithTimeout(t.Context(), 20*time.Millisecond)
+	defer stop()
+	if _, err := l.Commit(short, set("a", "1")); !errors.Is(err, coordination.ErrUnavailable) || errors.Is(err, coordination.ErrOutcomeUnknown) {
+		t.Errorf("Commit = %v, want ErrUnavailable", err)
+	}
+	cancel()
+	<-ended
+	if seq, err := l.Commit(t.Context(), set("a", "1")); err != nil || seq != l.Seq()+1 {
+		t.Errorf("next Commit = %d, %v, want %d", seq, err, l.Seq()+1)
+	}
+}

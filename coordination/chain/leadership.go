@@ -189,6 +189,9 @@ func (l *leadership) findKeysLocked(ctx context.Context) error {
 		return nil
 	}
 	keys, err := l.s.c.existingKeys(ctx, l.claim.seq)
+	if err != nil && l.ctx.Err() == nil {
+		return fmt.Errorf("%w: %w", coordination.ErrUnavailable, err) // nothing was sent
+	}
 	if err != nil {
 		return err
 	}
