@@ -22,7 +22,7 @@ func TestCompactedStreamEnds(t *testing.T) {
 		t.Skip("starts a real member")
 	}
 	e := ensembletest.StartOne(t, profile.Etcd, profile.Tuned, profile.Security{})
-	s, err := NewStore(Config{Hosts: e.Endpoints(), Prefix: "compacted", Session: time.Second})
+	s, err := NewStore(Config{Hosts: e.Endpoints(), Prefix: "history", Session: time.Second})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -52,7 +52,7 @@ func TestCompactedStreamEnds(t *testing.T) {
 			t.Errorf("%d events were told from a revision that is compacted", len(ev))
 		}
 	})
-	if err == nil || !strings.Contains(err.Error(), "compacted") || time.Since(began) > 10*time.Second {
+	if err == nil || !strings.Contains(err.Error(), "compacted at revision") || time.Since(began) > 10*time.Second {
 		t.Errorf("follow() from a compacted revision = %v after %v, want an error that says so at once", err, time.Since(began))
 	}
 	// Called again, the watch begins with a read.

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"net"
 	"strings"
 	"testing"
 	"time"
@@ -29,26 +28,16 @@ func trapStore(t *testing.T, cfg etcd.Config) *etcd.Store {
 	return s
 }
 
-// TestRenewalPassesDeadEndpoints: of three endpoints the first accepts and stays silent, and the second hangs in connect. A lease of 2 s must not be lost over
-// them: each try has a limit of its own, and a member that failed is not asked first again.
+// TestRenewalPassesDeadEndpoints: of three endpoints the one in use goes silent, without closing anything, and the next one hangs in connect. A lease of 2 s must
+// not be lost over them: each try has a limit of its own, and a member that failed is not asked first again.
 func TestRenewalPassesDeadEndpoints(t *testing.T) {
 	if testing.Short() {
 		t.Skip("starts a real member")
 	}
 	e := ensembletest.StartOne(t, profile.Etcd, profile.Tuned, profile.Security{})
-	silent, err := net.Listen("tcp", "127.0.0.1:0") // the kernel accepts for it
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer silent.Close()
-	hole, err := link.Listen(e.Endpoints()[0], link.Options{})
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer hole.Close()
-	hole.Set(link.Rule{Unreachable: true})
+	first, second := listen(t, e.Endpoints()[0]), listen(t, e.Endpoints()[0])
 	s := trapStore(t, etcd.Config{
-		Hosts: []string{silent.Addr().String(), hole.Addr(), e.Endpoints()[0]}, Prefix: "dead", Session: 2 * time.Second, Request: 200 * time.Millisecond,
+		Hosts: []string{first.Addr(), second.Addr(), e.Endpoints()[0]}, Prefix: "dead", Session: 2 * time.Second, Request: 200 * time.Millisecond,
 	})
 	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 	defer cancel()
@@ -56,6 +45,11 @@ func TestRenewalPassesDeadEndpoints(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	if _, err := ses.Renew(ctx); err != nil {
+		t.Fatal(err)
+	}
+	first.Set(link.BlackHole)
+	second.Set(link.Rule{Unreachable: true})
 	for began := time.Now(); time.Since(began) < 3*ses.Timeout(); time.Sleep(ses.Timeout() / 4) {
 		asked := time.Now()
 		deadline, err := ses.Renew(ctx)
@@ -72,6 +66,16 @@ func TestRenewalPassesDeadEndpoints(t *testing.T) {
 	if err := ses.Close(ctx); err != nil {
 		t.Error(err)
 	}
+}
+
+func listen(t *testing.T, target string) *link.Link {
+	t.Helper()
+	l, err := link.Listen(target, link.Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = l.Close() })
+	return l
 }
 
 // TestGrantedTimeoutIsTold: the service lengthens a lease below 1.5 election timeouts, silently; what was granted is what counts.
