@@ -240,15 +240,20 @@ func TestLostRegisterAnswerLeavesOneRegistration(t *testing.T) {
 
 func TestFirstCommitThatCannotLearnTheRecordsIsNotApplied(t *testing.T) {
 	n := open(t, memory.NewServer(time.Minute), 1)
+	if err := n.lead(t).Resign(t.Context()); err != nil {
+		t.Fatal(err)
+	}
 	told, ended := make(chan struct{}), make(chan struct{})
 	ctx, cancel := context.WithCancel(t.Context())
 	go func() {
 		defer close(ended)
 		n.Watch(ctx, func(coordination.Event) { // a receiver that takes its time: the watch does not reach the claim
 			select {
-			case told <- struct{}{}:
-			case <-ctx.Done():
+			case <-told:
+			default:
+				close(told)
 			}
+			<-ctx.Done()
 		})
 	}()
 	<-told
