@@ -50,7 +50,7 @@ func (c *Coordinator) OpenSession(ctx context.Context, o coordination.SessionOpt
 	s.running.Add(1)
 	go func() {
 		defer s.running.Done()
-		s.renew()
+		s.renew(opened)
 	}()
 	return s, nil
 }
@@ -134,15 +134,15 @@ func (s *session) lose(err error) {
 	s.tell()
 }
 
-// renew is the renewal loop: one try per interval, and at once again after a failure.
-func (s *session) renew() {
+// renew is the renewal loop: one try per interval, counted from when the session was asked for, and at once again after a failure.
+func (s *session) renew(opened time.Time) {
 	every := s.c.opts.RenewEvery
 	if every <= 0 {
 		every = s.s.Timeout() / 4
 	}
 	suspect := time.AfterFunc(s.s.Timeout(), s.tell)
 	defer suspect.Stop()
-	timer := time.NewTimer(0)
+	timer := time.NewTimer(max(every-time.Since(opened), 0))
 	defer timer.Stop()
 	for {
 		select {

@@ -120,7 +120,8 @@ type wire struct {
 	established   atomic.Bool
 	lastRead      atomic.Int64 // unix nanoseconds
 	mute          bool         // send no pings
-	head          []byte       // the first bytes of the connect response; owned by the library's goroutine that handshakes
+	closing       closing
+	head          []byte // the first bytes of the connect response; owned by the library's goroutine that handshakes
 }
 
 func (w *wire) SetReadDeadline(t time.Time) error  { return w.Conn.SetReadDeadline(w.clamp(t)) }
@@ -136,6 +137,7 @@ func (w *wire) clamp(t time.Time) time.Time {
 func (w *wire) Read(p []byte) (int, error) {
 	n, err := w.Conn.Read(p)
 	if n > 0 {
+		w.closing.read(p[:n])
 		w.lastRead.Store(time.Now().UnixNano())
 		if missing := connectHead - len(w.head); missing > 0 && !w.established.Load() {
 			w.head = append(w.head, p[:min(n, missing)]...)
@@ -151,6 +153,7 @@ func (w *wire) Write(p []byte) (int, error) {
 	if w.mute && bytes.Equal(p, ping) {
 		return len(p), nil
 	}
+	w.closing.wrote(p)
 	return w.Conn.Write(p)
 }
 

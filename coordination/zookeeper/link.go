@@ -221,8 +221,8 @@ func (l *link) end(expired bool) {
 }
 
 // close ends the session at the service if it can be reached, and returns when the library has tried (it gives up by itself after seconds)
-// or ctx ended.
-func (l *link) close(ctx context.Context) {
+// or ctx ended: true if the service answered that the session is closed.
+func (l *link) close(ctx context.Context) (answered bool) {
 	done := make(chan struct{})
 	l.endOnce.Do(func() {
 		close(l.over)
@@ -232,9 +232,13 @@ func (l *link) close(ctx context.Context) {
 		}()
 		select {
 		case <-done:
+			l.mu.Lock()
+			answered = l.mu.wire != nil && l.mu.wire.closing.answered()
+			l.mu.Unlock()
 		case <-ctx.Done():
 		}
 	})
+	return answered
 }
 
 // ready waits until the link has a handshaken connection.

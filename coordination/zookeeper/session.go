@@ -98,15 +98,17 @@ func (s *Store) establish(ctx context.Context, l *link) (*Session, error) {
 	if err := s.authenticate(ctx, l); err != nil {
 		return nil, err
 	}
-	if err := s.makeDirectories(ctx, l); err != nil {
-		return nil, err
-	}
 	id := fmt.Sprintf("%016x", uint64(l.conn.SessionID()))
 	session := &Session{store: s, link: l, id: id, path: s.path(sessionDir + "/" + id), timeout: l.granted()}
 	session.mu.proof = newProof(session.timeout, s.cfg.Tick)
-	_, err = call(ctx, l, func(c *zk.Conn) (string, error) {
-		return c.Create(session.path, nil, zk.FlagEphemeral, s.acl)
-	})
+	create := func(c *zk.Conn) (string, error) { return c.Create(session.path, nil, zk.FlagEphemeral, s.acl) }
+	_, err = call(ctx, l, create)
+	if errors.Is(err, zk.ErrNoNode) { // the first session ever: the sessions' directory is made last, so where it is the others are
+		if err := s.makeDirectories(ctx, l); err != nil {
+			return nil, err
+		}
+		_, err = call(ctx, l, create)
+	}
 	// It exists when the answer to a create was lost and the library sent it again on the same session.
 	if err != nil && !errors.Is(err, zk.ErrNodeExists) {
 		return nil, err
@@ -186,10 +188,12 @@ func (s *Session) fail(verb string, err error) error {
 }
 
 // Close implements backend.Session. Closing the connection would leave the session to expire; the library sends closeSession, but does not say whether
-// it was answered, so the session's node is asked for.
+// it was answered. The connection does; where it saw no answer, the session's node is asked for.
 func (s *Session) Close(ctx context.Context) error {
 	s.awaitConnection(ctx)
-	s.link.close(ctx)
+	if s.link.close(ctx) {
+		return nil
+	}
 	select {
 	case <-s.link.expired:
 		return nil

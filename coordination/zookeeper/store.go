@@ -31,6 +31,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -333,7 +334,7 @@ func present(entries []backend.Entry) []backend.Entry {
 	return kept
 }
 
-// makeDirectories creates what is missing of the prefix and of the directories below it. Any number of processes may race.
+// makeDirectories creates what is missing of the prefix and of the directories below it, the sessions' last. Any number of processes may race.
 func (s *Store) makeDirectories(ctx context.Context, l *link) error {
 	create := func(path string, acl []zk.ACL) error {
 		_, err := call(ctx, l, func(c *zk.Conn) (string, error) {
@@ -357,7 +358,7 @@ func (s *Store) makeDirectories(ctx context.Context, l *link) error {
 	if err := create(s.cfg.Prefix, s.acl); err != nil {
 		return err
 	}
-	for _, dir := range append([]string{guardDir, sessionDir, barrierKey}, backend.Directories...) {
+	for _, dir := range slices.Concat([]string{guardDir, barrierKey}, backend.Directories, []string{sessionDir}) {
 		if err := create(s.path(dir), s.acl); err != nil {
 			return err
 		}
