@@ -20,8 +20,9 @@ type Cell struct {
 	// Detection is "fault took effect → first survivor's watch event"; Remainder is headline outage − detection, paired by trial.
 	Detection *Summary        `json:"detection"`
 	Remainder *Summary        `json:"remainder"`
-	Outages   []ClassSummary  `json:"outages"` // every probed class, headline included
-	Phases    []PhaseSummary  `json:"phases"`  // in the order of PhaseNames; for stacked bars
+	Evidence  *Summary        `json:"evidence,omitempty"` // fault took effect → the brokers' own detector knew; null: there is none
+	Outages   []ClassSummary  `json:"outages"`            // every probed class, headline included
+	Phases    []PhaseSummary  `json:"phases"`             // in the order of PhaseNames; for stacked bars
 	Clients   []ClientSummary `json:"clients"`
 
 	Throughput *Throughput `json:"throughput"` // of a throughput scenario; null otherwise

@@ -98,6 +98,7 @@ func (c *Cell) failover(s scenario.Scenario, good []entry) {
 		}
 	}
 	c.Detection = summarise(points(good, certain(func(t Trial) *float64 { return t.Detect })))
+	c.Evidence = summarise(points(good, certain(func(t Trial) *float64 { return t.Evidence })))
 	c.Remainder = summarise(points(good, func(t Trial) (*float64, bool) {
 		return t.Remain, slices.ContainsFunc(t.Classes, func(o ClassOutage) bool { return o.Class == headline && o.Censored })
 	}))

@@ -74,6 +74,9 @@ func (s *story) leaderKill(n int, t0 int64) string {
 	s.at(t0-2, timeline.Fault{Trial: id, Step: timeline.StepAsked, Broker: 1})
 	s.at(t0, timeline.Fault{Trial: id, Step: timeline.StepEffect, Broker: 1})
 	s.broker(t0+500, 1, "registration.gone", `,"id":1`) // the victim's own word does not count
+	s.broker(t0+700, 3, "peer.suspected", `,"id":2`)
+	s.broker(t0+990, 2, "peer.suspected", `,"id":1`)
+	s.broker(t0+999, 1, "guardian.acted", `,"id":1,"took_ms":19`)
 	s.broker(t0+1000, 3, "registration.gone", `,"id":1`)
 	s.broker(t0+1004, 2, "registration.gone", `,"id":1`)
 	s.broker(t0+1020, 2, "controller.committed", `,"epoch":7,"seq":40,"leaders":2,"brokers":[1]`)
@@ -150,6 +153,9 @@ func TestLeaderKillPhases(t *testing.T) {
 		t.Fatalf("cell = %+v", c)
 	}
 	trial := c.Trials[0]
+	if trial.Evidence == nil || *trial.Evidence != 980 || c.Evidence == nil || c.Evidence.Median != 980 {
+		t.Errorf("evidence %v, summary %+v; want 980: when the guardian began to act", trial.Evidence, c.Evidence)
+	}
 	want := map[string][3]float64{ // start, end, broker
 		PhaseDetection: {0, 1000, 3}, PhaseCommit: {1000, 1018, 3}, PhaseServe: {1018, 1030, 3}, PhaseAcknowledge: {1030, 1063, 0},
 	}

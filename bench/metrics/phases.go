@@ -60,6 +60,25 @@ func (r *raw) detection() *step {
 	return first
 }
 
+// evidence is the first that a survivor suspects the victim, or the victim's guardian learns of its end. A guardian tells after it has acted, and how long that
+// took. Its broker is the victim, so it is no survivor.
+func (r *raw) evidence() *float64 {
+	var first *float64
+	for _, e := range r.window(r.asked, r.end()) {
+		var v struct {
+			ID   int32   `json:"id"`
+			Took float64 `json:"took_ms"`
+		}
+		if e.Name != "peer.suspected" && e.Name != "guardian.acted" || e.Decode(&v) != nil || v.ID != r.victim.Broker {
+			continue
+		}
+		if at := max(r.since(e.T)-v.Took, 0); first == nil || at < *first {
+			first = &at
+		}
+	}
+	return first
+}
+
 type epochEvent struct {
 	Epoch int32 `json:"epoch"`
 }

@@ -15,9 +15,11 @@ type Trial struct {
 	Headline *float64      `json:"headline_ms"` // outage of the headline class's worst partition; null: not measured
 	Detect   *float64      `json:"detection_ms"`
 	Remain   *float64      `json:"remainder_ms"` // headline − detection
-	Clients  []ClientGap   `json:"clients"`
-	Zombie   *Zombie       `json:"zombie"` // only after a fault that the victim survived
-	Checks   Checks        `json:"checks"`
+	// Evidence is when a detector of the brokers first knew of the victim's death, before the service was told; null: the session alone detects.
+	Evidence *float64    `json:"evidence_ms,omitempty"`
+	Clients  []ClientGap `json:"clients"`
+	Zombie   *Zombie     `json:"zombie"` // only after a fault that the victim survived
+	Checks   Checks      `json:"checks"`
 
 	Violations []Violation `json:"violations"`
 	Delivered  *float64    `json:"delivered"`           // acknowledged / offered in the steady phase

@@ -51,6 +51,7 @@ func (r *raw) failover(s scenario.Scenario, t *Trial) {
 	if d := r.detection(); d != nil {
 		t.Detect = number(r.since(d.t))
 	}
+	t.Evidence = r.evidence()
 	for _, c := range t.Classes {
 		if c.Class == headline {
 			t.Headline = number(c.MaxMs)

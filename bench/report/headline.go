@@ -110,6 +110,9 @@ func (b *builder) remainder(p metrics.Profile) []block {
 			if usable(c.Detection) {
 				out.Sub = append(out.Sub, "detection "+medianText(c.Detection))
 			}
+			if usable(c.Evidence) {
+				out.Sub = append(out.Sub, "of which until evidence "+medianText(c.Evidence))
+			}
 			if phase, width := largestAfterDetection(c); phase != "" {
 				out.Sub = append(out.Sub, "then longest: "+phase+" "+ms(width))
 			}

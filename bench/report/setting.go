@@ -154,7 +154,8 @@ func (b *builder) words() section {
 		"Outage: from the intended time of the first failed probe of a partition to the intended time of the first of 5 consecutive successes. Probes are sent open loop every " + ms(b.run.Environment.Resolution) + " with acks=all, so that is the resolution.",
 		"Headline: the worst probed partition of the class that the scenario is about, one value a trial.",
 		"Detection: from the fault's effect to the first survivor that sees the victim's registration gone.",
-		"Detection bound: what the service permits by its settings alone. It is a property of the configuration, not a measurement.",
+		"Detection bound: what the service, and under some profiles the brokers' own detector, permit by their settings alone. It is a property of the configuration, not a measurement.",
+		"Evidence: from the fault's effect until a detector of the brokers knew of it (profiles with one); the rest of detection is the eviction at the service.",
 		"“Not observed” and “not measured” are not 0. An outage of 0 is a measurement: the partition was probed all the time and no probe failed.",
 		"“≥”: recovery was not seen before the observation ended, so the value is a lower limit.",
 	}
