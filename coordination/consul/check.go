@@ -28,10 +28,10 @@ func (s *Session) openChecked(ctx context.Context) error {
 	a := s.store.agents
 	home := a.list[0]
 	s.check = s.store.node() + "-" + rand.Text()
+	if err := a.at(ctx, home, s.store.cfg.Request, s.store.sweep); err != nil {
+		s.store.logger.Debug("checks of the past not removed", "agent", home.address, "error", err)
+	}
 	err := a.at(ctx, home, s.store.cfg.Request, func(ctx context.Context, c *api.Client) error {
-		if err := s.store.sweep(ctx, c); err != nil {
-			return err
-		}
 		return c.Agent().CheckRegisterOpts(&api.AgentCheckRegistration{
 			ID: s.check, Name: s.store.checkName(),
 			AgentServiceCheck: api.AgentServiceCheck{TTL: s.store.cfg.Check.String(), Status: api.HealthPassing},
@@ -71,18 +71,24 @@ func (s *Session) openChecked(ctx context.Context) error {
 	}
 }
 
+const maxSweep = 8
+
 // openLimit bounds the wait for a new check to reach the servers. The agent sends it at once; a busy machine takes its time.
 const openLimit = 5 * time.Second
 
 // sweep removes what brokers that crashed have left at the agent: checks that are critical, whose sessions therefore are over. Nothing else does: the
-// service cleans up checks of services only.
+// service cleans up checks of services only. It is a convenience, at most maxSweep at a time: what is left is for the next one.
 func (s *Store) sweep(ctx context.Context, c *api.Client) error {
 	q := (&api.QueryOptions{}).WithContext(ctx)
 	checks, err := c.Agent().ChecksWithFilterOpts(fmt.Sprintf("Name == %q and Status == %q", s.checkName(), api.HealthCritical), q)
 	if err != nil {
 		return err
 	}
+	swept := 0
 	for id := range checks {
+		if swept++; swept > maxSweep {
+			break
+		}
 		// Another session's sweep may have been there first.
 		var status api.StatusError
 		if err := c.Agent().CheckDeregisterOpts(id, q); err != nil && (!errors.As(err, &status) || status.Code != http.StatusNotFound) {
