@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/regency-project/regency/broker/partition"
@@ -16,19 +17,20 @@ import (
 // clients.
 const produceLeaderVersion = 10
 
-// produce appends in request order, and answers when all partitions of the request are acknowledged.
+// produce appends in request order, and answers when all partitions of the request are acknowledged. The request's bytes, which its topics' names and records
+// refer to, are the caller's again when it returns.
 func (b *Broker) produce(_ context.Context, _ Caller, req kmsg.Request) (Await, error) {
 	r := req.(*kmsg.ProduceRequest)
 	resp := r.ResponseKind().(*kmsg.ProduceResponse)
 	var appends []produced
 	for _, t := range r.Topics {
 		rt := kmsg.NewProduceResponseTopic()
-		rt.Topic = t.Topic
+		rt.Topic = strings.Clone(t.Topic)
 		for _, p := range t.Partitions {
 			rp := kmsg.NewProduceResponseTopicPartition()
 			rp.Partition, rp.BaseOffset, rp.LogAppendTime, rp.LogStartOffset = p.Partition, -1, -1, -1
 			rt.Partitions = append(rt.Partitions, rp)
-			pending, err := b.append(r, t.Topic, p)
+			pending, err := b.append(r, rt.Topic, p)
 			appends = append(appends, produced{topic: len(resp.Topics), partition: len(rt.Partitions) - 1, pending: pending, err: err})
 		}
 		resp.Topics = append(resp.Topics, rt)

@@ -22,12 +22,20 @@ type FrameReader struct {
 	max int
 	// step is what the next frame may allocate before its bytes arrive: a size field is only a claim. It grows to the largest frame that arrived whole, so
 	// that a producer's frames are read with one allocation.
-	step int
+	step  int
+	spare []byte // given back by Reuse
 }
 
 // NewFrameReader reads from r frames of at most max bytes.
 func NewFrameReader(r io.Reader, max int) *FrameReader {
 	return &FrameReader{r: r, max: max, step: firstStep}
+}
+
+// Reuse gives back a frame that nothing refers to any more: a later one is read into it. Large frames cost much in fresh memory.
+func (f *FrameReader) Reuse(frame []byte) {
+	if cap(frame) <= trustedStep {
+		f.spare = frame
+	}
 }
 
 // Next returns the next frame without its size field; the slice is the caller's. It returns io.EOF when the stream ends between frames, ErrTruncated inside
@@ -53,7 +61,7 @@ func (f *FrameReader) Next() ([]byte, error) {
 }
 
 func (f *FrameReader) body(size int) ([]byte, error) {
-	frame := make([]byte, min(size, f.step))
+	frame := f.buffer(size)
 	for got := 0; ; {
 		n, err := io.ReadFull(f.r, frame[got:])
 		got += n
@@ -70,6 +78,15 @@ func (f *FrameReader) body(size int) ([]byte, error) {
 		copy(grown, frame)
 		frame = grown
 	}
+}
+
+// buffer is for a frame of size bytes, or its beginning.
+func (f *FrameReader) buffer(size int) []byte {
+	if spare := f.spare; cap(spare) >= size && size >= firstStep {
+		f.spare = nil
+		return spare[:size:size]
+	}
+	return make([]byte, min(size, f.step))
 }
 
 // hint names what commonly connects by mistake: its first bytes then read as an enormous size.

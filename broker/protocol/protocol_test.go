@@ -7,6 +7,7 @@ import (
 	"errors"
 	"io"
 	"runtime"
+	"slices"
 	"strings"
 	"testing"
 	"testing/iotest"
@@ -204,5 +205,32 @@ func TestNoTagsBeforeTheirVersion(t *testing.T) {
 	}
 	if !bytes.Equal(fetch(12, true), fetch(12, false)) {
 		t.Error("Fetch version 12 carries the tagged fields of version 16")
+	}
+}
+
+// TestReuse reads a large frame into a given-back one, and a small one not: what the caller keeps must not be overwritten.
+func TestReuse(t *testing.T) {
+	frame := func(n int, b byte) []byte {
+		return append(binary.BigEndian.AppendUint32(nil, uint32(n)), bytes.Repeat([]byte{b}, n)...)
+	}
+	const large = 200 << 10
+	r := NewFrameReader(bytes.NewReader(slices.Concat(frame(large, 'a'), frame(100, 'b'), frame(large-1, 'c'), frame(large, 'd'))), 1<<20)
+	next := func(n int, b byte) []byte {
+		got, err := r.Next()
+		if err != nil || !bytes.Equal(got, bytes.Repeat([]byte{b}, n)) {
+			t.Fatalf("Next() = %d bytes, %v, want %d of %q", len(got), err, n, b)
+		}
+		return got
+	}
+	first := next(large, 'a')
+	r.Reuse(first)
+	next(100, 'b')
+	third := next(large-1, 'c')
+	if &first[0] != &third[0] {
+		t.Error("a frame that was given back was not used again")
+	}
+	next(large, 'd')
+	if third[0] != 'c' {
+		t.Error("a frame that was not given back was overwritten")
 	}
 }

@@ -2,12 +2,16 @@ package protocol
 
 import (
 	"encoding/binary"
+	"slices"
 
 	"github.com/twmb/franz-go/pkg/kmsg"
 )
 
 // AppendResponse appends the frame of a response. The response's version must be set: a request's ResponseKind does.
 func AppendResponse(dst []byte, correlationID int32, resp kmsg.Response) []byte {
+	if r, ok := resp.(*kmsg.FetchResponse); ok {
+		dst = slices.Grow(dst, fetchedLen(r)) // else it grows, and is copied, with each partition
+	}
 	start := len(dst)
 	dst = append(dst, 0, 0, 0, 0)
 	dst = binary.BigEndian.AppendUint32(dst, uint32(correlationID))
@@ -18,6 +22,19 @@ func AppendResponse(dst []byte, correlationID int32, resp kmsg.Response) []byte 
 	dst = resp.AppendTo(dst)
 	binary.BigEndian.PutUint32(dst[start:], uint32(len(dst)-start-4))
 	return dst
+}
+
+// fetchedLen is about the length of a response, not less: what a partition takes beside its records is far below 128 bytes without aborted transactions, which
+// are not served.
+func fetchedLen(r *kmsg.FetchResponse) int {
+	n := 128
+	for i := range r.Topics {
+		n += 64 + len(r.Topics[i].Topic)
+		for k := range r.Topics[i].Partitions {
+			n += 128 + len(r.Topics[i].Partitions[k].RecordBatches)
+		}
+	}
+	return n
 }
 
 // dropUnsafeTags resets the tagged fields that kmsg would write at versions where the protocol does not have them: it writes a tagged field at every flexible

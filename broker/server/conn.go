@@ -107,6 +107,9 @@ func (c *conn) read(ctx, stopping context.Context) error {
 		if err != nil {
 			return err
 		}
+		if h.Key == int16(kmsg.Produce) {
+			frames.Reuse(frame) // the log has copied the records, and the handler the names
+		}
 		if err := c.enqueue(ctx, pending{correlationID: h.CorrelationID, await: await, size: len(frame)}); err != nil {
 			_, _ = await(ctx) // nobody reads the response
 			return err
