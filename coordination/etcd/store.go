@@ -31,6 +31,8 @@ const (
 	sessionsDir = "sessions"
 	// pageSize bounds one answer of a directory read, so that it fits in one try.
 	pageSize = 2000
+	// getBatch bounds one answer of GetMany likewise: each value may be as large as a request.
+	getBatch = 16
 )
 
 // The service's limits as shipped: --max-request-bytes and --max-txn-ops.
@@ -126,8 +128,8 @@ func (s *Store) get(ctx context.Context, key string) (e backend.Entry, rev int64
 // GetMany implements backend.Store by read transactions: each batch is one instant.
 func (s *Store) GetMany(ctx context.Context, keys []string) ([]backend.Entry, error) {
 	out := make([]backend.Entry, 0, len(keys))
-	for start := 0; start < len(keys); start += maxTxnOps {
-		batch := keys[start:min(start+maxTxnOps, len(keys))]
+	for start := 0; start < len(keys); start += getBatch {
+		batch := keys[start:min(start+getBatch, len(keys))]
 		ops := make([]clientv3.Op, len(batch))
 		for i, k := range batch {
 			ops[i] = clientv3.OpGet(s.prefix + k)

@@ -3,12 +3,17 @@ package etcd
 import (
 	"context"
 	"fmt"
+	"time"
 
 	clientv3 "go.etcd.io/etcd/client/v3"
 
 	"github.com/regency-project/regency/coordination"
 	"github.com/regency-project/regency/coordination/backend"
 )
+
+// sizeStep: the request limit is for a small transaction; each step of its size adds another. A large one that ran out of time would never be applied: it
+// takes as long again the next time.
+const sizeStep = 64 << 10
 
 // Txn implements backend.Session: one etcd transaction. Its first compare is the session key. The else branch reads the keys of all
 // guards, so that the answer can name the one that did not hold.
@@ -28,12 +33,14 @@ func (ses *session) Txn(ctx context.Context, guards []backend.Guard, ops []backe
 		reads = append(reads, clientv3.OpGet(s.prefix+g.Key, clientv3.WithKeysOnly()))
 	}
 	writes := make([]clientv3.Op, len(ops))
+	size := 0
 	for i, op := range ops {
+		size += len(op.Key) + len(op.Value)
 		if writes[i], err = ses.write(op); err != nil {
 			return nil, err
 		}
 	}
-	tctx, cancel := context.WithTimeout(clientv3.WithRequireLeader(ctx), s.cfg.Request)
+	tctx, cancel := context.WithTimeout(clientv3.WithRequireLeader(ctx), s.cfg.Request*time.Duration(1+size/sizeStep))
 	defer cancel()
 	resp, err := m.client.Txn(tctx).If(compares...).Then(writes...).Else(reads...).Commit()
 	if err != nil {
