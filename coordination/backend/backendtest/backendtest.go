@@ -132,23 +132,52 @@ func (e *env) sessionOf(store backend.Store) (s backend.Session, stop func()) {
 	return s, stop
 }
 
-// txn must be applied. An unknown outcome would make the test's next step meaningless, so it is fatal as well.
+// txn must be applied. On a machine whose cores are busy any answer may be lost: then the keys tell, and what was not applied is sent again.
 func (e *env) txn(s backend.Session, guards []backend.Guard, ops ...backend.Op) []uint64 {
 	e.Helper()
-	versions, err := s.Txn(e.ctx, guards, ops)
-	if err != nil {
-		e.Fatalf("Txn(%v, %d ops) = %v", guards, len(ops), err)
+	unknown := false
+	for {
+		versions, err := s.Txn(e.ctx, guards, ops)
+		unknown = unknown || errors.Is(err, coordination.ErrOutcomeUnknown)
+		switch {
+		case err == nil && len(versions) != len(ops):
+			e.Fatalf("Txn of %d ops told %d versions", len(ops), len(versions))
+		case err == nil:
+			return versions
+		case e.ctx.Err() != nil, !lostAnswer(err) && !(unknown && errors.Is(err, coordination.ErrConflict)):
+			e.Fatalf("Txn(%v, %d ops) = %v", guards, len(ops), err)
+		}
+		if versions, applied := e.effect(ops); unknown && applied {
+			return versions
+		}
 	}
-	if len(versions) != len(ops) {
-		e.Fatalf("Txn of %d ops told %d versions", len(ops), len(versions))
+}
+
+// lostAnswer says of an error that the machine, not the store, may be to blame for it.
+func lostAnswer(err error) bool {
+	return errors.Is(err, coordination.ErrOutcomeUnknown) || errors.Is(err, coordination.ErrUnavailable)
+}
+
+// effect says whether the keys are as ops leave them.
+func (e *env) effect(ops []backend.Op) (versions []uint64, applied bool) {
+	e.Helper()
+	for _, op := range ops {
+		got := e.get(op.Key)
+		if deleted := op.Kind == backend.Delete; deleted != (got.Version == 0) || !deleted && !bytes.Equal(got.Value, op.Value) {
+			return nil, false
+		}
+		versions = append(versions, got.Version)
 	}
-	return versions
+	return versions, true
 }
 
 // refused must conflict on the given guard.
 func (e *env) refused(s backend.Session, guard int, guards []backend.Guard, ops ...backend.Op) {
 	e.Helper()
 	_, err := s.Txn(e.ctx, guards, ops)
+	for lostAnswer(err) && e.ctx.Err() == nil {
+		_, err = s.Txn(e.ctx, guards, ops)
+	}
 	var conflict *coordination.ConflictError
 	if !errors.As(err, &conflict) || !errors.Is(err, coordination.ErrConflict) {
 		e.Fatalf("Txn(%v, %v) = %v, want a conflict", guards, ops, err)
@@ -161,6 +190,9 @@ func (e *env) refused(s backend.Session, guard int, guards []backend.Guard, ops 
 func (e *env) get(key string) backend.Entry {
 	e.Helper()
 	got, err := e.store.Get(e.ctx, key)
+	for errors.Is(err, coordination.ErrUnavailable) && e.ctx.Err() == nil {
+		got, err = e.store.Get(e.ctx, key)
+	}
 	if err != nil {
 		e.Fatalf("Get(%s) = %v", key, err)
 	}

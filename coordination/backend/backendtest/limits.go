@@ -36,9 +36,11 @@ func boundary(fits, not int, try func(int) bool) int {
 func (e *env) attempt(s backend.Session, version *uint64, ops []backend.Op) bool {
 	e.Helper()
 	ops = append([]backend.Op{op(backend.Set, "chain", fmt.Sprint(*version))}, ops...)
+	unknown := false
 	for {
 		v, err := s.Txn(e.ctx, guards(at("chain", *version)), ops)
 		now := e.get("chain").Version
+		unknown = unknown || errors.Is(err, coordination.ErrOutcomeUnknown)
 		switch {
 		case err == nil && v[0] == now:
 			*version = now
@@ -46,11 +48,10 @@ func (e *env) attempt(s backend.Session, version *uint64, ops []backend.Op) bool
 		case errors.Is(err, coordination.ErrTooLarge) && now == *version:
 			return false
 		case errors.Is(err, coordination.ErrUnavailable) && now == *version:
+		case unknown && now != *version && (lostAnswer(err) || errors.Is(err, coordination.ErrConflict)):
+			*version = now // it was applied, perhaps late
+			return true
 		case errors.Is(err, coordination.ErrOutcomeUnknown):
-			if now != *version { // it was applied
-				*version = now
-				return true
-			}
 		default:
 			e.Fatalf("Txn of %d ops at version %d = %v; the chain is at %d now: want it applied, or ErrTooLarge and nothing applied", len(ops), *version, err, now)
 		}
