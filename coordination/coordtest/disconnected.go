@@ -3,6 +3,7 @@ package coordtest
 import (
 	"errors"
 	"fmt"
+	"strings"
 	"sync"
 	"time"
 
@@ -57,6 +58,27 @@ func testFleetingWhileCut(e *env) {
 	want := []string{"fleeting=1", "fleeting-", "changed=1", "changed=2"}
 	if fmt.Sprint(got) != fmt.Sprint(want) {
 		e.Errorf("told were %v, want %v", got, want)
+	}
+}
+
+// testLargeWhileCut: a watch catches up with commits of the largest size, too: what is too much for one answer in one request's time comes in several.
+func testLargeWhileCut(e *env) {
+	const commits = 24
+	ls := e.links()
+	co, _, l := e.leader(1)
+	v := e.view(e.coordinatorAt(ls.url))
+	v.wait(l.Seq(), "the claim")
+	value := strings.Repeat("l", co.Capabilities().MaxCommitBytes-len("large"))
+	ls.cut()
+	var last uint64
+	for range commits {
+		last = e.commit(l, put("large", value))
+	}
+	ls.heal()
+	v.wait(last, "the last commit after the cut")
+	e.same(v, co, "the watch that was cut off")
+	if _, _, deltas, resyncs := v.state(); resyncs == 0 && len(deltas) < commits {
+		e.Errorf("told were %d deltas, want %d", len(deltas), commits)
 	}
 }
 
