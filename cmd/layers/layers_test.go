@@ -19,6 +19,8 @@ var rules = []struct {
 }{
 	{pkg: "coordination/", not: []string{module + "broker", module + "storage", module + "bench", module + "cmd", "github.com/twmb/franz-go"},
 		why: "coordination knows no Kafka and no user of its own"},
+	{pkg: "coordination/etcd", not: []string{"go.etcd.io/etcd/client/v3/concurrency"},
+		why: "its sessions are lost behind a silent endpoint, and its elections can be won without a lease"},
 	{pkg: "coordination/profile", not: []string{module + "coordination", "go.etcd.io", "github.com/go-zookeeper", "github.com/hashicorp"}, except: []string{module + "coordination/profile"},
 		why: "profile is data and formulas, no client"},
 	{pkg: "coordination/ensemble", not: []string{"go.etcd.io", "github.com/go-zookeeper", "github.com/hashicorp"},
