@@ -109,6 +109,30 @@ func (e *env) try(l coordination.Leadership, key string) attempt {
 	return a
 }
 
+// spring commits under the key until the trap has seen it: what finds no connection, or a session that is Suspect, is refused before it is sent.
+func (e *env) spring(l coordination.Leadership, key string, t *trap) (attempts []attempt) {
+	e.Helper()
+	for deadline := time.Now().Add(patience); ; {
+		a := e.try(l, key)
+		attempts = append(attempts, a)
+		if a.err != nil {
+			e.Logf("Commit(%s) = %v", key, a.err)
+		}
+		if errors.Is(a.err, coordination.ErrFenced) || errors.Is(a.err, coordination.ErrSessionLost) {
+			e.Fatalf("Commit(%s) = %v, but nobody else leads", key, a.err)
+		}
+		select {
+		case <-t.sprung:
+			return attempts
+		default:
+		}
+		if a.err == nil || time.Now().After(deadline) {
+			e.Fatalf("Commit(%s) = %d, %v, but no request passed the links", key, a.seq, a.err)
+		}
+		time.Sleep(10 * time.Millisecond)
+	}
+}
+
 // testCutCommits: whatever becomes of the connection before, during or after a commit, and whenever the service hears of it, its caller is told the truth, and
 // it is applied exactly once if it was acknowledged.
 func testCutCommits(e *env) {
@@ -122,19 +146,11 @@ func testCutCommits(e *env) {
 		for round := range 2 {
 			key := fmt.Sprintf("%s/%d", how, round)
 			t := ls.trap(key+"=", how)
-			a := e.try(l, key)
-			t.await()
+			attempts = append(attempts, e.spring(l, key, t)...)
 			if how == late {
 				t.release()
 			}
 			ls.heal()
-			attempts = append(attempts, a)
-			if a.err != nil {
-				e.Logf("Commit(%s) = %v", key, a.err)
-				if errors.Is(a.err, coordination.ErrFenced) || errors.Is(a.err, coordination.ErrSessionLost) {
-					e.Fatalf("Commit(%s) = %v, but nobody else leads", key, a.err)
-				}
-			}
 		}
 	}
 	b.audit(e.settled(l), attempts)
@@ -143,9 +159,18 @@ func testCutCommits(e *env) {
 // settled makes sure that nothing of the leadership is pending, and returns the number of its newest commit.
 func (e *env) settled(l coordination.Leadership) uint64 {
 	e.Helper()
-	var seq uint64
-	if err := e.insist(func(ctx context.Context) (err error) { seq, err = l.Commit(ctx, nil); return err }); err != nil {
-		e.Fatalf("Commit() of nothing = %v", err)
+	return e.insistCommit(l)
+}
+
+// insistCommit commits in spite of answers that are lost and of moments in which the session is Suspect; it may do so more than once.
+func (e *env) insistCommit(l coordination.Leadership, m ...coordination.Mutation) (seq uint64) {
+	e.Helper()
+	err := e.insist(func(ctx context.Context) (err error) {
+		seq, err = l.Commit(ctx, m)
+		return err
+	})
+	if err != nil {
+		e.Fatalf("Commit(%d mutations) = %v", len(m), err)
 	}
 	return seq
 }
@@ -158,8 +183,7 @@ func testLateOriginal(e *env) {
 	l := e.campaign(s)
 	b := e.ledger(observer)
 	t := ls.trap("k=", late)
-	first := e.try(l, "k")
-	t.await()
+	attempts := e.spring(l, "k", t)
 	second := e.try(l, "k")
 	for second.err != nil {
 		if !errors.Is(second.err, coordination.ErrUnavailable) && !errors.Is(second.err, coordination.ErrOutcomeUnknown) {
@@ -175,7 +199,7 @@ func testLateOriginal(e *env) {
 		e.Errorf("k = %q after the late arrival, want %q", got, second.value)
 	}
 	ls.heal()
-	b.audit(e.settled(l), []attempt{first, second})
+	b.audit(e.settled(l), append(attempts, second))
 }
 
 // testLeaderKilled: the service's own leader is killed while commits are under way. Every acknowledged commit is in the chain once, every other at

@@ -17,7 +17,7 @@ func testSilentEndpoints(e *env) {
 	}
 	e.register(s, 1)
 	l := e.campaign(s)
-	e.commit(l, put("k", "before"))
+	e.insistCommit(l, put("k", "before"))
 	// The busiest are the ones in use.
 	busy := slices.Clone(ls.all)
 	slices.SortFunc(busy, func(a, b *link.Link) int { return traffic(b) - traffic(a) })
@@ -33,7 +33,7 @@ func testSilentEndpoints(e *env) {
 		}
 	}
 	e.eventually(patience, "the session is valid", func() error { return is(s, coordination.Valid) })
-	e.commit(l, put("k", "after"))
+	e.insistCommit(l, put("k", "after"))
 	e.Logf("suspect at %d of the looks, every 10 ms", suspect)
 	ls.heal()
 	if got := e.snapshot(e.coordinator()).Records["k"]; string(got) != "after" {

@@ -94,7 +94,7 @@ func testRestart(e *env) {
 	if got := e.present(observer); len(got) != 1 || got[0].Revision != r.Revision {
 		e.Errorf("registrations after the old session's end = %+v, want only revision %d", got, r.Revision)
 	}
-	e.commit(l, put("k", "v"))
+	e.insistCommit(l, put("k", "v"))
 	if st := e.status(co); st.Epoch != epoch+1 {
 		e.Errorf("Status() = %+v, want epoch %d still", st, epoch+1)
 	}

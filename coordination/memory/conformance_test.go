@@ -48,6 +48,7 @@ func TestConformance(t *testing.T) {
 		url, other := fmt.Sprintf("memory:%d", n), fmt.Sprintf("memory:%d-other", n)
 		return coordtest.Harness{
 			Open: open, OpenStore: store, URL: url, OtherURL: other,
+			Crowd:       100, // with sessions this short, more would starve each other on a loaded machine
 			StopQuorum:  func(testing.TB) { all.at(url).SetDown(true) },
 			StartQuorum: func(testing.TB) { all.at(url).SetDown(false) },
 		}
