@@ -55,9 +55,10 @@ type Harness struct {
 	// Crowd is how many sessions the service and one process can hold at a time. 0: a thousand.
 	Crowd int
 	// KillLeader kills the service's own leader (SIGKILL), PauseLeader stops it (SIGSTOP); restore brings it back and waits until all members serve.
-	// Restart kills all members at once and starts them again on their disks. Nil: skipped.
+	// Restart kills all members at once and starts them again on their disks; in between it calls stopped, if that is not nil, with the directories of their
+	// data. Nil: skipped.
 	KillLeader, PauseLeader func(t testing.TB) (restore func())
-	Restart                 func(t testing.TB)
+	Restart                 func(t testing.TB, stopped func(dirs []string))
 }
 
 // StoreOpener opens the store of the cluster that the URL names.

@@ -59,6 +59,7 @@ func historySeed(e *env) uint64 {
 // chain.
 func testHistory(e *env) {
 	o := historyOptions{seed: historySeed(e), length: 7 * time.Second, patience: patience}
+	o.killService = o.seed%4 == 0 // it takes seconds to repair
 	if soak() {
 		o.length, o.killService = 2*time.Minute, true
 	}
@@ -270,7 +271,7 @@ func (h *historyRun) act() {
 		f := h.faults[r.IntN(len(h.faults))]
 		f(r)
 		h.disturbances++
-		if h.o.killService && n%20 == 19 {
+		if h.o.killService && n%15 == 14 {
 			h.disturbService(r)
 		}
 	}

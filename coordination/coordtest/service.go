@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"path/filepath"
 	"slices"
 	"strings"
 	"sync"
@@ -172,19 +173,24 @@ func (e *env) commitEventually(l coordination.Leadership, timeout time.Duration,
 	return seq
 }
 
-// testServiceRestart: all of the service's members die at once and come back on their disks: what was agreed is there, sessions live on, and epochs grow from where they were.
+// testServiceRestart: all of the service's members die at once and come back on their disks: what was agreed is there, sessions live on, and epochs grow from where they
+// were. Later they die again and come back on a backup of those disks: who saw more than the backup holds says so and stops.
 func testServiceRestart(e *env) {
 	if e.h.Restart == nil {
 		e.Skip("the service cannot be restarted")
 	}
 	e.stall = e.measureStall()
 	all := e.members(3)
-	v := e.view(all[1].co)
+	watching := *e
+	var stopWatching context.CancelFunc
+	watching.ctx, stopWatching = context.WithCancel(e.ctx)
+	v := watching.view(all[1].co)
 	l := e.campaign(all[0].s)
 	want := e.commit(l, put("before", "1"))
 	before := e.status(all[0].co)
 
-	e.h.Restart(e.TB)
+	var backup backup
+	e.h.Restart(e.TB, backup.take(e))
 
 	e.kept(all, "the restart")
 	if st := e.status(e.coordinator()); st.Lineage != before.Lineage || st.Epoch != before.Epoch || st.Seq != want {
@@ -198,10 +204,86 @@ func testServiceRestart(e *env) {
 	if next.Epoch() != l.Epoch()+1 {
 		e.Errorf("epoch of the next leader = %d, want %d", next.Epoch(), l.Epoch()+1)
 	}
-	v.wait(e.commit(next, put("next", "1")), "the next leader's commit")
+	last := e.commit(next, put("next", "1"))
+	v.wait(last, "the next leader's commit")
 	v.verify()
 	if got := e.snapshot(e.coordinator()).Records; len(got) != 3 {
 		e.Errorf("records after the restart = %q, want before, after and next", got)
+	}
+	stopWatching()
+	e.status(all[2].co)
+	ended := make(chan error, 1)
+	seen := make(chan struct{})
+	go func() {
+		ended <- all[2].co.Watch(e.ctx, func(ev coordination.Event) {
+			if ev.Kind == coordination.Snapshot {
+				close(seen)
+			}
+		})
+	}()
+	e.closed(seen, patience, "a snapshot before the restore")
+
+	e.h.Restart(e.TB, backup.restore(e))
+
+	if st := e.status(e.coordinator()); st.Seq != want || st.Lineage != before.Lineage {
+		e.Fatalf("Status() of the restored store = %+v, want seq %d of %s as in the backup", st, want, before.Lineage)
+	}
+	noticed := func(what string, f func() error) {
+		e.Helper()
+		e.eventually(patience, what+" of a restored backup says so", func() error {
+			err := f()
+			if !errors.Is(err, coordination.ErrLineage) {
+				return fmt.Errorf("it says %w", err)
+			}
+			e.wantSeqs(what, err, want, last)
+			return nil
+		})
+	}
+	noticed("Status()", func() error { _, err := all[2].co.Status(e.ctx); return err })
+	noticed("Watch()", func() error { return <-ended })
+	noticed("Usurp()", func() error { _, err := all[2].s.Usurp(e.ctx, next.Epoch()); return err })
+	if _, err := next.Commit(e.ctx, []coordination.Mutation{put("k", "v")}); err == nil {
+		e.Errorf("Commit() of a leader whose claim is not in the restored store succeeded")
+	}
+	e.closed(next.Done(), patience+e.bound(all[1].s.Timeout()), "Done of a leader whose claim is not in the restored store")
+}
+
+// wantSeqs: the error names both ends of the gap.
+func (e *env) wantSeqs(what string, err error, seqs ...uint64) {
+	e.Helper()
+	for _, n := range seqs {
+		if text := fmt.Sprintf("commit %d", n); !strings.Contains(err.Error(), text) {
+			e.Errorf("%s of a store that was set back = %q, which does not name %q", what, err, text)
+		}
+	}
+}
+
+// backup is a copy of all members' disks, taken while none runs.
+type backup struct{ copies []string }
+
+func (b *backup) take(e *env) func(dirs []string) {
+	root, err := os.MkdirTemp("", "coordtest-backup")
+	if err != nil {
+		e.Fatal(err)
+	}
+	e.Cleanup(func() { _ = os.RemoveAll(root) })
+	return func(dirs []string) {
+		for i, dir := range dirs {
+			b.copies = append(b.copies, filepath.Join(root, fmt.Sprint(i)))
+			if err := os.CopyFS(b.copies[i], os.DirFS(dir)); err != nil {
+				e.Fatalf("back up %s: %v", dir, err)
+			}
+		}
+	}
+}
+
+func (b *backup) restore(e *env) func(dirs []string) {
+	return func(dirs []string) {
+		for i, dir := range dirs {
+			if err := errors.Join(os.RemoveAll(dir), os.CopyFS(dir, os.DirFS(b.copies[i]))); err != nil {
+				e.Fatalf("restore %s: %v", dir, err)
+			}
+		}
 	}
 }
 
@@ -240,11 +322,7 @@ func testSetBack(e *env) {
 				e.Errorf("%s of a store that was set back = %v, want ErrLineage", what, err)
 				return
 			}
-			for _, n := range []uint64{old, seq} {
-				if text := fmt.Sprintf("commit %d", n); !strings.Contains(err.Error(), text) {
-					e.Errorf("%s of a store that was set back from %d to %d = %q, which does not name %q", what, seq, old, err, text)
-				}
-			}
+			e.wantSeqs(what, err, old, seq)
 		}
 		_, err := reading.Status(e.ctx)
 		setBack("Status()", err)

@@ -263,9 +263,14 @@ func TestConformance(t *testing.T) {
 					c.awaitQuorum(t)
 				}
 			},
-			Restart: func(t testing.TB) {
+			Restart: func(t testing.TB, stopped func([]string)) {
+				var dirs []string
 				for i := range c.processes {
 					c.kill(t, i)
+					dirs = append(dirs, filepath.Join(c.dirs[i], "coordination"))
+				}
+				if stopped != nil {
+					stopped(dirs)
 				}
 				for i := range c.processes {
 					c.start(t, i)

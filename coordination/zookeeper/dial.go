@@ -118,7 +118,7 @@ type wire struct {
 	net.Conn
 	handshakeEnds time.Time
 	established   atomic.Bool
-	lastRead      atomic.Int64 // unix nanoseconds
+	lastRead      atomic.Int64 // nanoseconds since handshakeEnds, by the monotonic clock
 	mute          bool         // send no pings
 	closing       closing
 	head          []byte // the first bytes of the connect response; owned by the library's goroutine that handshakes
@@ -138,7 +138,7 @@ func (w *wire) Read(p []byte) (int, error) {
 	n, err := w.Conn.Read(p)
 	if n > 0 {
 		w.closing.read(p[:n])
-		w.lastRead.Store(time.Now().UnixNano())
+		w.lastRead.Store(int64(time.Since(w.handshakeEnds)))
 		if missing := connectHead - len(w.head); missing > 0 && !w.established.Load() {
 			w.head = append(w.head, p[:min(n, missing)]...)
 		}

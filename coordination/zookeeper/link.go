@@ -147,6 +147,23 @@ func (l *link) fault() *options.Fault {
 	return options.AsFault(l.mu.failure)
 }
 
+// shutOutRounds is about two seconds of asking every server in turn.
+const shutOutRounds = 10
+
+// shutOut says that the link was connected once, and that no server takes it any more. It may never be taken again: a server closes the connection of a client that
+// has seen a later transaction than itself, which after the restore of a backup all servers do for good. A link without a past is let in.
+func (l *link) shutOut() bool {
+	rounds := l.hosts.rounds()
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	select {
+	case <-l.mu.up:
+		return false
+	default:
+		return l.mu.incarnation > 0 && rounds >= shutOutRounds
+	}
+}
+
 // want notes that a renewal is being tried.
 func (l *link) want() {
 	l.mu.Lock()
@@ -337,7 +354,7 @@ func (l *link) silent(sent time.Time) {
 	if w == nil || !w.established.Load() {
 		return
 	}
-	if l.mu.silences > 1 || w.lastRead.Load() < sent.UnixNano() {
+	if l.mu.silences > 1 || time.Duration(w.lastRead.Load()) < sent.Sub(w.handshakeEnds) {
 		l.mu.silences = 0
 		l.logger.Debug("zookeeper server does not answer, trying another", "server", w.RemoteAddr().String())
 		if err := w.Close(); err != nil {

@@ -120,7 +120,10 @@ func (s *Store) reader() (*reader, error) {
 		select {
 		case <-r.link.over:
 		default:
-			return r, nil
+			if !r.link.shutOut() {
+				return r, nil
+			}
+			r.link.end(false)
 		}
 	}
 	h := newHub()

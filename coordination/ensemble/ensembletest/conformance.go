@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"net/url"
+	"path/filepath"
 	"strings"
 	"testing"
 	"time"
@@ -54,9 +55,14 @@ func Conformance(t *testing.T, e *ensemble.Ensemble, open coordtest.Opener, stor
 					within(t, "WaitReady", e.WaitReady)
 				}
 			},
-			Restart: func(t testing.TB) {
-				for i := range e.Members() {
+			Restart: func(t testing.TB, stopped func([]string)) {
+				var dirs []string
+				for i, m := range e.Members() {
 					check(t, e.KillMember(i))
+					dirs = append(dirs, filepath.Join(m.Dir, "data"))
+				}
+				if stopped != nil {
+					stopped(dirs)
 				}
 				within(t, "StartQuorum", e.StartQuorum)
 			},
