@@ -271,7 +271,7 @@ func TestCheckNeedsItsAgent(t *testing.T) {
 	e := ensembletest.StartWith(t, ensemble.Options{Backend: profile.Consul, Profile: profile.TunedCheck, Members: 1})
 	store := newStore(t, "consul://127.0.0.1:1,"+strings.Join(e.Endpoints(), ",")+"/nobody?check=400ms")
 	defer store.Close()
-	ctx, cancel := context.WithTimeout(t.Context(), time.Second)
+	ctx, cancel := context.WithTimeout(t.Context(), 2*time.Second)
 	defer cancel()
 	if _, err := store.OpenSession(ctx); !errors.Is(err, coordination.ErrUnavailable) || !strings.Contains(err.Error(), "127.0.0.1:1") {
 		t.Errorf("OpenSession() = %v, want ErrUnavailable naming the agent", err)

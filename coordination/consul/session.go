@@ -47,10 +47,14 @@ func (s *Store) node() string { return "regency-" + strings.ReplaceAll(s.cfg.Pre
 
 // OpenSession implements backend.Store. A session whose creation was not answered ends by its TTL.
 func (s *Store) OpenSession(ctx context.Context) (backend.Session, error) {
+	var last error
 	for {
 		session, err := s.openOnce(ctx)
 		if err == nil {
 			return session, nil
+		}
+		if last == nil || ctx.Err() == nil { // what was wrong says more than that time is up
+			last = err
 		}
 		var r *requestError
 		switch refused := errors.As(err, &r); {
@@ -62,7 +66,7 @@ func (s *Store) OpenSession(ctx context.Context) (backend.Session, error) {
 		s.logger.Debug("session not opened yet", "error", err)
 		select {
 		case <-ctx.Done():
-			return nil, fmt.Errorf("%w: %w", translate("open session", err), ended(ctx))
+			return nil, fmt.Errorf("%w: %w", translate("open session", last), ended(ctx))
 		case <-time.After(openPause):
 		}
 	}
