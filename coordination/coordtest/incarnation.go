@@ -14,6 +14,7 @@ import (
 
 // testDuplicateRace: processes of several hosts register one broker id at the same time. One has it; the others are told so and change nothing.
 func testDuplicateRace(e *env) {
+	e.steady()
 	const hosts = 4
 	co, _ := e.process()
 	var won, refused atomic.Int32
@@ -52,7 +53,8 @@ func testDuplicateRace(e *env) {
 // leads again when the old session is over or earlier, and the end of the old session takes nothing from it.
 func testRestart(e *env) {
 	e.needChild()
-	observer, _ := e.process()
+	observer, watching := e.process()
+	bound := e.bound(watching.Timeout())
 	c := e.child()
 	c.register(1)
 	epoch := c.campaign()
@@ -60,6 +62,7 @@ func testRestart(e *env) {
 	c.kill()
 	died := time.Now()
 
+	e.steady() // what is started again is not to lose its own session on a loaded machine
 	co, s := e.process()
 	seen := e.registrations(observer)
 	r := e.register(s, 1)
@@ -79,7 +82,7 @@ func testRestart(e *env) {
 		return nil
 	})
 	// Past the end of the old session.
-	for end := died.Add(e.bound(s.Timeout()) + time.Second); time.Now().Before(end); {
+	for end := died.Add(bound + time.Second); time.Now().Before(end); {
 		select {
 		case <-s.Done():
 			e.Fatalf("the new session ended: %v", s.Err())

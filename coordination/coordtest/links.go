@@ -2,6 +2,7 @@ package coordtest
 
 import (
 	"encoding/base64"
+	"time"
 
 	"github.com/regency-project/regency/coordination"
 	"github.com/regency-project/regency/coordination/link"
@@ -49,6 +50,17 @@ func (e *env) linked() (*links, coordination.Coordinator, coordination.Session) 
 		e.Fatalf("Bootstrap() = %v", err)
 	}
 	return ls, co, s
+}
+
+// steadySession is longer than the stalls of a loaded machine.
+const steadySession = 5 * time.Second
+
+// steady gives the processes that the test opens from here on a session timeout that a loaded machine keeps, where the harness can: for tests that do
+// not wait for a session of theirs to end.
+func (e *env) steady() {
+	if e.h.WithSession != nil {
+		e.h.URL = e.h.WithSession(e.h.URL, steadySession)
+	}
 }
 
 func (ls *links) each(f func(l *link.Link)) {
