@@ -32,13 +32,14 @@ func boundary(fits, not int, try func(int) bool) int {
 	return fits
 }
 
-// attempt writes ops and a new value of the chain, guarded on its version, and says whether it fitted. It insists while the answer is lost.
-func (e *env) attempt(s backend.Session, version *uint64, ops []backend.Op) bool {
+// attempt writes ops and a new value of the chain, guarded on its version, and says whether it fitted. It insists while
+// the answer is lost, or the session, on a busy machine.
+func (e *env) attempt(s *backend.Session, version *uint64, ops []backend.Op) bool {
 	e.Helper()
 	ops = append([]backend.Op{op(backend.Set, "chain", fmt.Sprint(*version))}, ops...)
 	unknown := false
 	for {
-		v, err := s.Txn(e.ctx, guards(at("chain", *version)), ops)
+		v, err := (*s).Txn(e.ctx, guards(at("chain", *version)), ops)
 		now := e.get("chain").Version
 		unknown = unknown || errors.Is(err, coordination.ErrOutcomeUnknown)
 		switch {
@@ -52,6 +53,9 @@ func (e *env) attempt(s backend.Session, version *uint64, ops []backend.Op) bool
 			*version = now // it was applied, perhaps late
 			return true
 		case errors.Is(err, coordination.ErrOutcomeUnknown):
+		case errors.Is(err, coordination.ErrSessionLost) && now == *version:
+			e.Logf("the session was not renewed in time: %v", err)
+			*s, _ = e.session()
 		default:
 			e.Fatalf("Txn of %d ops at version %d = %v; the chain is at %d now: want it applied, or ErrTooLarge and nothing applied", len(ops), *version, err, now)
 		}
@@ -69,13 +73,13 @@ func testSizeLimit(e *env) {
 	value := bytes.Repeat([]byte{0xab}, tooLarge)
 	least := e.store.Capabilities().MaxCommitBytes
 	largest := boundary(least, tooLarge, func(size int) bool {
-		return e.attempt(s, &version, []backend.Op{{Kind: backend.Set, Key: "records/big", Value: value[:size]}})
+		return e.attempt(&s, &version, []backend.Op{{Kind: backend.Set, Key: "records/big", Value: value[:size]}})
 	})
 	e.Logf("the largest value is %d bytes, MaxCommitBytes is %d", largest, least)
 	if largest == tooLarge {
 		e.Errorf("a transaction of %d bytes was taken: there is no limit", tooLarge)
 	}
-	e.attempt(s, &version, []backend.Op{{Kind: backend.Set, Key: "records/big", Value: value[:largest]}})
+	e.attempt(&s, &version, []backend.Op{{Kind: backend.Set, Key: "records/big", Value: value[:largest]}})
 	if got := e.get("records/big"); len(got.Value) != largest {
 		e.Errorf("Get() = %d bytes, want %d", len(got.Value), largest)
 	}
@@ -93,7 +97,7 @@ func testOperationLimit(e *env) {
 		for i := range ops {
 			ops[i] = op(backend.Create, fmt.Sprintf("records/t%d-%d", tries, i), "v")
 		}
-		fits := e.attempt(s, &version, ops)
+		fits := e.attempt(&s, &version, ops)
 		for _, key := range []string{ops[0].Key, ops[n-1].Key} {
 			if there := e.get(key).Version != 0; there != fits {
 				e.Errorf("of %d operations (applied: %v) the one on %s was applied: %v", n, fits, key, there)
