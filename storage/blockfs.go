@@ -24,7 +24,15 @@ import (
 // Pebble reads a block and its trailer in one call: compression (1 byte) and masked
 // CRC-32C (4). Only footers are read up to the end of a file; those of blob files
 // have 38 bytes and are checked here, the others harmlessly by Pebble.
-type blockFS struct{ vfs.FS }
+//
+// It also hides a failed write of a blob file from Pebble, which answers one at the
+// file's end with a nil dereference, again in its own goroutine. The store has then
+// failed: its manifest takes nothing more, so that the file is not part of the store,
+// and nothing is removed, so that the next open finds everything that it was.
+type blockFS struct {
+	vfs.FS
+	failure *failure
+}
 
 const (
 	blobFooterLen   = 38
@@ -101,4 +109,94 @@ func (f *blockFile) ReadAt(p []byte, offset int64) (int, error) {
 func maskedCRC(b []byte) uint32 {
 	c := crc32.Checksum(b, castagnoli)
 	return (c>>15 | c<<17) + 0xa282ead8
+}
+
+// Create implements vfs.FS.
+func (fs blockFS) Create(name string, category vfs.DiskWriteCategory) (vfs.File, error) {
+	f, err := fs.FS.Create(name, category)
+	if err != nil {
+		return nil, err
+	}
+	switch {
+	case strings.HasSuffix(name, ".blob"):
+		return &blobWriter{f, name, fs.failure}, nil
+	case strings.HasPrefix(fs.PathBase(name), "MANIFEST-"):
+		return &manifestWriter{f, fs.failure}, nil
+	}
+	return f, nil
+}
+
+// Remove implements vfs.FS. A failed store keeps all its files for the next open.
+func (fs blockFS) Remove(name string) error {
+	if fs.failure.get() != nil {
+		return nil
+	}
+	return fs.FS.Remove(name)
+}
+
+// blobWriter is a blob file that is being made.
+type blobWriter struct {
+	vfs.File
+	name    string
+	failure *failure
+}
+
+func (f *blobWriter) note(err error) {
+	if err != nil {
+		f.failure.set(fmt.Errorf("write %s: %w", f.name, err))
+	}
+}
+
+func (f *blobWriter) Write(p []byte) (int, error) {
+	_, err := f.File.Write(p)
+	f.note(err)
+	return len(p), nil
+}
+
+func (f *blobWriter) Sync() error {
+	f.note(f.File.Sync())
+	return nil
+}
+
+func (f *blobWriter) SyncData() error {
+	f.note(f.File.SyncData())
+	return nil
+}
+
+func (f *blobWriter) SyncTo(length int64) (bool, error) {
+	full, err := f.File.SyncTo(length)
+	f.note(err)
+	return full, nil
+}
+
+func (f *blobWriter) Close() error {
+	f.note(f.File.Close())
+	return nil
+}
+
+// manifestWriter is a manifest that ends when the store fails.
+type manifestWriter struct {
+	vfs.File
+	failure *failure
+}
+
+func (f *manifestWriter) Write(p []byte) (int, error) {
+	if err := f.failure.get(); err != nil {
+		return 0, err
+	}
+	return f.File.Write(p)
+}
+
+func (f *manifestWriter) Sync() error {
+	if err := f.failure.get(); err != nil {
+		return err
+	}
+	return f.File.Sync()
+}
+
+func (f *manifestWriter) SyncData() error {
+	if err := f.failure.get(); err != nil {
+		return err
+	}
+	return f.File.SyncData()
 }

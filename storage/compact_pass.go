@@ -25,6 +25,7 @@ type compaction struct {
 	generation uint64
 	start      int64 // log start
 	dirty      int64 // where the dirty part begins
+	done       int64 // where the clean one ended; a batch across the log start reaches back
 	mapEnd     int64 // seen holds all keys from dirty up to here
 	end        int64 // behind the last batch that the pass rewrites
 	last       int64 // last offset of that batch
@@ -67,7 +68,7 @@ func (c *compaction) plan() (limit int64, todo bool, err error) {
 	err = l.view("compact", func() error {
 		c.generation = l.generation()
 		st, done := l.snapshot(), l.cleanedNow()
-		c.start, c.dirty = st.start, max(st.start, done.end)
+		c.start, c.dirty, c.done = st.start, max(st.start, done.end), done.end
 		if min(st.highWatermark, c.o.Below) < c.dirty {
 			return nil
 		}
@@ -137,7 +138,7 @@ func (c *compaction) mapKeys(b record.Batch) bool {
 	}
 	fits := true
 	records.Each(func(r record.Record) bool {
-		if r.Key != nil && r.Offset >= c.dirty && !c.seen.put(r.Key, r.Offset) {
+		if r.Key != nil && r.Offset >= c.done && !c.seen.put(r.Key, r.Offset) {
 			c.mapEnd, fits = r.Offset, false
 		}
 		return fits

@@ -92,6 +92,10 @@ func readMeta(files vfs.FS, dir string) (meta, error) {
 	if err := errors.Join(err, f.Close()); err != nil {
 		return meta{}, fmt.Errorf("read %s: %w", metaName, err)
 	}
+	return decodeMeta(b)
+}
+
+func decodeMeta(b []byte) (meta, error) {
 	var m meta
 	if err := json.Unmarshal(b, &m); err != nil {
 		return meta{}, fmt.Errorf("%s: %w: %w", metaName, ErrCorrupt, err)

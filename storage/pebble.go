@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"strings"
 	"sync/atomic"
+	"syscall"
 	"time"
 
 	"github.com/cockroachdb/pebble/v2"
@@ -67,10 +68,18 @@ func pebbleOptions(o Options, files vfs.FS, logger pebble.Logger, events *pebble
 }
 
 // pebbleEvents turns what Pebble reports into log lines and stall callbacks.
-func pebbleEvents(log *slog.Logger, onStall func(string, bool)) *pebble.EventListener {
+func pebbleEvents(log *slog.Logger, failed *failure, onStall func(string, bool)) *pebble.EventListener {
 	var reason atomic.Pointer[string]
 	return &pebble.EventListener{
 		BackgroundError: func(err error) { log.Warn("storage background error", "error", err) },
+		// Pebble tries a failed flush again for ever, while writes come to a halt. A table
+		// that cannot be written is a disk that cannot be written.
+		FlushEnd: func(i pebble.FlushInfo) {
+			// Others are no errors of the disk: a flush may also find nothing to write.
+			if isErrno(i.Err) {
+				failed.set(fmt.Errorf("flush: %w", i.Err))
+			}
+		},
 		DataCorruption: func(i pebble.DataCorruptionInfo) {
 			log.Error("storage corruption found", "path", i.Path, "error", i.Details)
 		},
@@ -112,11 +121,23 @@ func (l pebbleLogger) Fatalf(format string, args ...any) {
 	l.failure.set(fmt.Errorf(format, args...))
 }
 
+// isErrno tells the operating system's errors.
+func isErrno(err error) bool {
+	var errno syscall.Errno
+	return errors.As(err, &errno)
+}
+
 // openPebble translates the ways in which Pebble refuses a directory. It reports
 // some damage by panicking.
 func openPebble(dir string, po *pebble.Options) (db *pebble.DB, err error) {
 	defer func() {
-		if r := recover(); r != nil {
+		switch r := recover().(type) {
+		case nil:
+		case error: // of the disk: what lies on it is not to blame
+			if db, err = nil, r; !isErrno(r) {
+				err = fmt.Errorf("%w: %w", ErrCorrupt, r)
+			}
+		default:
 			db, err = nil, fmt.Errorf("%w: %v", ErrCorrupt, r)
 		}
 	}()

@@ -123,10 +123,10 @@ func openLocked(o Options, lock *pebble.Lock, tune func(*pebble.Options)) (*Stor
 		}
 	}}
 	files := &walFS{
-		FS: blockFS{o.FS}, walDir: o.FS.PathJoin(o.Dir, walDirName),
+		FS: blockFS{o.FS, s.failure}, walDir: o.FS.PathJoin(o.Dir, walDirName),
 		flush: o.Flush, failure: s.failure, progress: s.progress,
 	}
-	po := pebbleOptions(o, files, pebbleLogger{o.Logger, s.failure}, pebbleEvents(o.Logger, o.OnStall))
+	po := pebbleOptions(o, files, pebbleLogger{o.Logger, s.failure}, pebbleEvents(o.Logger, s.failure, o.OnStall))
 	po.Lock = lock
 	po.ErrorIfNotExists = m.Ready
 	tune(po)
@@ -253,7 +253,7 @@ func (s *Store) checkMark(before meta) error {
 
 // corruption translates an error of reading what opening needs.
 func corruption(what string, err error) error {
-	if err != nil && isDamage(err) && !errors.Is(err, ErrCorrupt) {
+	if pebble.IsCorruptionError(err) && !errors.Is(err, ErrCorrupt) {
 		err = fmt.Errorf("%w: %w", ErrCorrupt, err)
 	}
 	if err != nil {

@@ -165,6 +165,7 @@ func (v *verifier) batch(st state, r BatchReport) {
 	v.order(st, b)
 	v.checkEpoch(b)
 	v.producer(b)
+	v.checkIndex(b.BaseOffset()-1, st) // of batches that compaction took out
 	v.pos += int64(len(b))
 	v.newest = max(v.newest, b.MaxTimestamp())
 	v.checkIndex(b.LastOffset(), st)

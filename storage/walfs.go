@@ -224,3 +224,12 @@ func (discardInfo) ModTime() time.Time     { return time.Time{} }
 func (discardInfo) IsDir() bool            { return false }
 func (discardInfo) Sys() any               { return nil }
 func (discardInfo) DeviceID() vfs.DeviceID { return vfs.DeviceID{} }
+
+// Stat serves the reuse of an old log file. Its size does not matter then.
+func (f *walFile) Stat() (vfs.FileInfo, error) {
+	info, err := f.File.Stat()
+	if err == nil {
+		return info, nil
+	}
+	return discardInfo{}, f.fs.failure.absorb("stat log "+f.name, err)
+}
