@@ -30,8 +30,8 @@ func read(t *testing.T, raw string) *options.Reader {
 }
 
 func TestReader(t *testing.T) {
-	r := read(t, "svc://a,b:2,c/p/q/?session=2s&user=u&ca=/ca&cert=/cert&key=/key")
-	if got, want := r.Hosts("1"), []string{"a:1", "b:2", "c:1"}; !slices.Equal(got, want) {
+	r := read(t, "svc://a:4,b,c:2/p/q/?session=2s&user=u&ca=/ca&cert=/cert&key=/key")
+	if got, want := r.Hosts("1"), []string{"a:4", "b:1", "c:2"}; !slices.Equal(got, want) {
 		t.Errorf("Hosts() = %v, want %v", got, want)
 	}
 	if got := read(t, "svc://[::1]/p").Hosts("1"); !slices.Equal(got, []string{"[::1]:1"}) {
