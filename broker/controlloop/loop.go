@@ -72,6 +72,9 @@ func (l *Loop) registrations(present []coordination.Registered) {
 	before := l.mu.reported
 	l.mu.reported = present
 	l.mu.Unlock()
+	if l.cfg.Registrations != nil {
+		l.cfg.Registrations(present)
+	}
 	l.report("registration.gone", before, present)
 	l.report("registration.seen", present, before)
 }
