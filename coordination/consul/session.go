@@ -93,40 +93,40 @@ func (s *Store) openOnce(ctx context.Context) (*Session, error) {
 
 // openTTL makes a session that its TTL keeps, on the cluster's own node. The node is registered when the service lacks it: at the first session, and after an
 // operator's hand.
-func (session *Session) openTTL(ctx context.Context) error {
-	s := session.store
-	err := session.create(ctx)
+func (s *Session) openTTL(ctx context.Context) error {
+	store := s.store
+	err := s.create(ctx)
 	var r *requestError
 	if !errors.As(err, &r) || !r.says("Missing node registration") {
 		return err
 	}
-	err = s.agents.repeat(ctx, s.cfg.Request, func(ctx context.Context, c *api.Client) error {
+	err = store.agents.repeat(ctx, store.cfg.Request, func(ctx context.Context, c *api.Client) error {
 		_, err := c.Catalog().Register(&api.CatalogRegistration{
-			Node: s.node(), Address: nodeAddress, NodeMeta: map[string]string{"external-node": "true"},
+			Node: store.node(), Address: nodeAddress, NodeMeta: map[string]string{"external-node": "true"},
 		}, (&api.WriteOptions{}).WithContext(ctx))
 		return err
 	})
 	if err != nil {
 		return err
 	}
-	return session.create(ctx)
+	return s.create(ctx)
 }
 
-func (session *Session) create(ctx context.Context) error {
-	s := session.store
-	return s.agents.once(ctx, s.cfg.Request, func(ctx context.Context, c *api.Client) (err error) {
-		session.id, _, err = c.Session().CreateNoChecks(&api.SessionEntry{
-			Name: "regency", Node: s.node(), TTL: s.cfg.Session.String(), Behavior: api.SessionBehaviorDelete, LockDelay: s.cfg.LockDelay,
+func (s *Session) create(ctx context.Context) error {
+	store := s.store
+	return store.agents.once(ctx, store.cfg.Request, func(ctx context.Context, c *api.Client) (err error) {
+		s.id, _, err = c.Session().CreateNoChecks(&api.SessionEntry{
+			Name: "regency", Node: store.node(), TTL: store.cfg.Session.String(), Behavior: api.SessionBehaviorDelete, LockDelay: store.cfg.LockDelay,
 		}, (&api.WriteOptions{}).WithContext(ctx))
 		return err
 	})
 }
 
 // prove locks the session's own key. The lock may be taken again by the same session, so this can be repeated.
-func (session *Session) prove(ctx context.Context) error {
-	s := session.store
-	return s.agents.repeat(ctx, s.cfg.Request, func(ctx context.Context, c *api.Client) error {
-		ops := api.TxnOps{{KV: &api.KVTxnOp{Verb: api.KVLock, Key: session.proofKey(), Session: session.id}}}
+func (s *Session) prove(ctx context.Context) error {
+	store := s.store
+	return store.agents.repeat(ctx, store.cfg.Request, func(ctx context.Context, c *api.Client) error {
+		ops := api.TxnOps{{KV: &api.KVTxnOp{Verb: api.KVLock, Key: s.proofKey(), Session: s.id}}}
 		ok, resp, _, err := c.Txn().Txn(ops, (&api.QueryOptions{}).WithContext(ctx))
 		if err == nil && !ok {
 			if err = errors.New(whats(resp.Errors)); !isState(err.Error()) && !strings.Contains(err.Error(), "lock delay") {
