@@ -100,15 +100,15 @@ func (l *leadership) Err() error {
 // observe ends the term when the chain shows a newer epoch, so that a leader that commits nothing learns of its successor too, or when the
 // store was set back.
 func (l *leadership) observe() {
+	var told uint64 // the version told last, also by a watch that has ended since
 	for l.ctx.Err() == nil {
-		var told uint64
 		_ = l.s.c.store.Watch(l.ctx, chainKey, func(e backend.Entry) {
 			h, err := decodeHead(chainKey, e.Value)
 			switch {
 			case err == nil && h.epoch > l.claim.epoch:
 				l.fence(h)
 			case err == nil && e.Version == told && h.seq < l.s.c.seen.newest().seq:
-				// A heartbeat with less than was seen. (The news of a commit may come after its own answer: no reason for a read.)
+				// Told again, and it is less than was seen. (The news of a commit may come after its own answer: no reason for a read.)
 				if _, _, err := l.s.c.readHead(l.ctx); errors.Is(err, coordination.ErrLineage) {
 					l.cancel(fmt.Errorf("epoch %d: %w", l.claim.epoch, err))
 				}

@@ -242,9 +242,11 @@ func testServiceRestart(e *env) {
 	noticed("Status()", func() error { _, err := all[2].co.Status(e.ctx); return err })
 	noticed("Watch()", func() error { return <-ended })
 	noticed("Usurp()", func() error { _, err := all[2].s.Usurp(e.ctx, next.Epoch()); return err })
-	if _, err := next.Commit(e.ctx, []coordination.Mutation{put("k", "v")}); err == nil {
+	_, err := next.Commit(e.ctx, []coordination.Mutation{put("k", "v")})
+	if err == nil {
 		e.Errorf("Commit() of a leader whose claim is not in the restored store succeeded")
 	}
+	e.Logf("Commit() of a leader whose claim is not in the restored store = %v", err)
 	e.closed(next.Done(), patience+e.bound(all[1].s.Timeout()), "Done of a leader whose claim is not in the restored store")
 }
 
