@@ -39,6 +39,7 @@ type link struct {
 
 	conn  *zk.Conn
 	calls chan struct{} // one element per running call
+	jobs  chan func()   // to an idle worker
 
 	// over is closed when no call can succeed any more; expired says that the service ended the session.
 	over    chan struct{}
@@ -69,7 +70,7 @@ type link struct {
 func newLink(cfg Config, t *tls.Config, logger *slog.Logger, renewed bool, onNode func(zk.Event)) (*link, error) {
 	l := &link{
 		request: cfg.Request, tls: t, files: cfg.TLS, logger: logger, renewed: renewed, onNode: onNode, wanted: make(chan struct{}, 1),
-		calls: make(chan struct{}, maxCalls), over: make(chan struct{}), expired: make(chan struct{}), made: make(chan struct{}),
+		calls: make(chan struct{}, maxCalls), jobs: make(chan func()), over: make(chan struct{}), expired: make(chan struct{}), made: make(chan struct{}),
 	}
 	l.mu.up = make(chan struct{})
 	l.hosts = &hosts{stopped: l.over}
@@ -319,11 +320,11 @@ func callWithin[T any](ctx context.Context, l *link, limit time.Duration, fn fun
 	}
 	done := make(chan result, 1)
 	sent := time.Now()
-	go func() {
+	l.run(func() {
 		defer func() { <-l.calls }()
 		v, err := fn(l.conn)
 		done <- result{v, err}
-	}()
+	})
 	select {
 	case r := <-done:
 		l.answered()
@@ -335,6 +336,34 @@ func callWithin[T any](ctx context.Context, l *link, limit time.Duration, fn fun
 			l.silent(sent)
 		}
 		return zero, fmt.Errorf("%w: %w", errNoAnswer, context.Cause(ctx))
+	}
+}
+
+// workerIdle is how long a worker waits for the next call.
+const workerIdle = time.Second
+
+// run has a worker make a call: an idle one, whose stack has grown to what the library needs, or a new one.
+func (l *link) run(job func()) {
+	select {
+	case l.jobs <- job:
+	default:
+		go l.work(job)
+	}
+}
+
+func (l *link) work(job func()) {
+	idle := time.NewTimer(workerIdle)
+	defer idle.Stop()
+	for {
+		job()
+		idle.Reset(workerIdle)
+		select {
+		case job = <-l.jobs:
+		case <-idle.C:
+			return
+		case <-l.over:
+			return
+		}
 	}
 }
 

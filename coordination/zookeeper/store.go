@@ -34,6 +34,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/go-zookeeper/zk"
@@ -269,15 +270,21 @@ func (s *Store) GetMany(ctx context.Context, keys []string) (entries []backend.E
 	return entries, err
 }
 
+// readAll pipelines the reads: as many as parallelReads wait for their answers at the same time.
 func (s *Store) readAll(ctx context.Context, l *link, keys []string) ([]backend.Entry, error) {
 	entries := make([]backend.Entry, len(keys))
+	var next atomic.Int64
 	g, ctx := errgroup.WithContext(ctx)
-	g.SetLimit(parallelReads)
-	for i, key := range keys {
+	for range min(parallelReads, len(keys)) {
 		g.Go(func() error {
-			n, err := s.read(ctx, l, key)
-			entries[i] = n.entry
-			return err
+			for i := next.Add(1) - 1; i < int64(len(keys)); i = next.Add(1) - 1 {
+				n, err := s.read(ctx, l, keys[i])
+				if err != nil {
+					return err
+				}
+				entries[i] = n.entry
+			}
+			return nil
 		})
 	}
 	if err := g.Wait(); err != nil {

@@ -153,6 +153,12 @@ func (s *Store) pump(ctx context.Context, verb string, r *reader, wake <-chan st
 	}
 	ticker := time.NewTicker(heartbeat)
 	defer ticker.Stop()
+	// Beside the loop: an event must not wait for the proof.
+	var proving sync.WaitGroup
+	defer proving.Wait()
+	pctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	proven, busy := make(chan error, 1), false
 	for {
 		proof := false
 		select {
@@ -162,11 +168,20 @@ func (s *Store) pump(ctx context.Context, verb string, r *reader, wake <-chan st
 			return fail(errNotWatching)
 		case <-wake:
 		case <-ticker.C:
-			proof = true
-			// A follower that is cut off answers reads, but not this.
-			if _, err := call(ctx, r.link, func(c *zk.Conn) (string, error) { return c.Sync(s.cfg.Prefix) }); err != nil {
+			if !busy {
+				busy = true
+				proving.Go(func() {
+					// A follower that is cut off answers reads, but not this.
+					_, err := call(pctx, r.link, func(c *zk.Conn) (string, error) { return c.Sync(s.cfg.Prefix) })
+					proven <- err
+				})
+			}
+			continue
+		case err := <-proven:
+			if busy = false; err != nil {
 				return fail(err)
 			}
+			proof = true
 		}
 		if err := look(proof); err != nil {
 			return fail(err)
