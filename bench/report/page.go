@@ -135,7 +135,7 @@ func spans(id, title, caption, axisTitle string, one bool, groups []SpanGroup) *
 	c.text((a.from+a.to)/2, bottom+34, "middle", "unit", axisTitle)
 	y := top
 	for _, g := range groups {
-		c.text(0, y+18, "start", "strong", ellipsis(g.Title, 110))
+		c.text(0, y+18, "start", "strong halo", ellipsis(g.Title, 110))
 		c.line(0, y+stripHeader-3, width, y+stripHeader-3, "rule")
 		y += stripHeader
 		if g.Mark > 0 {
