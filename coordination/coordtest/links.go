@@ -52,14 +52,13 @@ func (e *env) linked() (*links, coordination.Coordinator, coordination.Session) 
 	return ls, co, s
 }
 
-// steadySession is longer than the stalls of a loaded machine.
-const steadySession = 5 * time.Second
+// steady gives the processes that the test opens from here on a session timeout that outlasts the stalls of a loaded machine, where the harness can: for
+// tests that do not wait for a session of theirs to end.
+func (e *env) steady() { e.withSession(5 * time.Second) }
 
-// steady gives the processes that the test opens from here on a session timeout that a loaded machine keeps, where the harness can: for tests that do
-// not wait for a session of theirs to end.
-func (e *env) steady() {
+func (e *env) withSession(timeout time.Duration) {
 	if e.h.WithSession != nil {
-		e.h.URL = e.h.WithSession(e.h.URL, steadySession)
+		e.h.URL = e.h.WithSession(e.h.URL, timeout)
 	}
 }
 
