@@ -33,6 +33,7 @@ func (e *env) outage(f func()) {
 // testOutage: the service loses its quorum for three session timeouts. Afterwards all is as it was.
 func testOutage(e *env) {
 	e.needOutage()
+	e.stall = e.measureStall()
 	co, s := e.process()
 	v := e.view(co)
 	r := e.register(s, 1)
@@ -79,10 +80,15 @@ func testOutage(e *env) {
 
 	for name, s := range map[string]coordination.Session{"leader": s, "other": other} {
 		e.eventually(patience, "the session of the "+name+" is valid again", func() error {
-			if got := s.State(); got != coordination.Valid {
-				return errors.Join(errors.New(got.String()), s.Err())
+			switch got := s.State(); got {
+			case coordination.Valid:
+				return nil
+			case coordination.Lost:
+				e.judge(s.Timeout(), "the session of the %s after the outage: %v", name, s.Err())
+				return s.Err()
+			default:
+				return errors.New(got.String())
 			}
-			return nil
 		})
 	}
 	revisions := map[int32]uint64{}
