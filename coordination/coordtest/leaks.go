@@ -16,7 +16,7 @@ import (
 // testLeaks: a thousand sessions that came and went leave no goroutine and no descriptor behind, nor do whole coordinators. A service that is slow makes it
 // fewer, unless in the long run.
 func testLeaks(e *env) {
-	const cycles, workers, coordinators, limit = 1000, 32, 20, 8 * time.Second
+	const cycles, workers, coordinators, limit = 1000, 32, 10, 8 * time.Second
 	co, s := e.process() // stays, and whatever is made once is made, a pool's connections for so many at once among it
 	e.cycleCoordinator(100)
 	e.churn(co, workers, 2*workers, limit)
