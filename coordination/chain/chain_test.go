@@ -269,3 +269,31 @@ func TestFirstCommitThatCannotLearnTheRecordsIsNotApplied(t *testing.T) {
 		t.Errorf("next Commit = %d, %v, want %d", seq, err, l.Seq()+1)
 	}
 }
+
+// TestClaimOnOutdatedKnowledge: a claim is sent on what the own watch saw last. What comes between is not lost, and no number is given twice.
+func TestClaimOnOutdatedKnowledge(t *testing.T) {
+	server := memory.NewServer(time.Minute)
+	a, b := open(t, server, 1), open(t, server, 2)
+	la := a.lead(t)
+	loaded := make(chan struct{}, 1)
+	go b.Watch(t.Context(), func(e coordination.Event) { // it learns nothing more: the receiver does not return
+		loaded <- struct{}{}
+		<-t.Context().Done()
+	})
+	<-loaded
+	var last uint64
+	b.faults.BeforeNext(func() {
+		seq, err := la.Commit(t.Context(), set("between", "1"))
+		if err != nil {
+			t.Error(err)
+		}
+		last = seq
+		if err := la.Resign(t.Context()); err != nil {
+			t.Error(err)
+		}
+	})
+	lb := b.lead(t)
+	if lb.Epoch() != 2 || lb.Seq() != last+1 {
+		t.Errorf("epoch %d, seq %d, want 2 and %d, the one after the commit in between", lb.Epoch(), lb.Seq(), last+1)
+	}
+}
