@@ -29,8 +29,10 @@ import (
 
 const (
 	sessionsDir = "sessions"
-	// pageSize bounds one answer of a directory read, so that it fits in one try.
-	pageSize = 2000
+	// pageSize is how many entries the first answer of a directory read has at most, so that it fits in one try. Further ones have more where entries are so small that
+	// pageBytes holds them.
+	pageSize  = 2000
+	pageBytes = 2 << 20
 	// getBatch bounds one answer of GetMany likewise: each value may be as large as a request.
 	getBatch = 16
 )
@@ -162,10 +164,11 @@ func (s *Store) List(ctx context.Context, dir string) ([]backend.Entry, error) {
 func (s *Store) list(ctx context.Context, dir string) (entries []backend.Entry, rev int64, err error) {
 	from := s.prefix + dir + "/"
 	end := clientv3.GetPrefixRangeEnd(from)
+	limit := int64(pageSize)
 	for {
 		var resp *clientv3.GetResponse
 		err := s.ms.each(ctx, func(ctx context.Context, m *member) (err error) {
-			resp, err = m.client.Get(ctx, from, clientv3.WithRange(end), clientv3.WithLimit(pageSize), clientv3.WithRev(rev))
+			resp, err = m.client.Get(ctx, from, clientv3.WithRange(end), clientv3.WithLimit(limit), clientv3.WithRev(rev))
 			return err
 		})
 		if err != nil {
@@ -181,6 +184,11 @@ func (s *Store) list(ctx context.Context, dir string) (entries []backend.Entry, 
 			return entries, rev, nil
 		}
 		from = string(resp.Kvs[len(resp.Kvs)-1].Key) + "\x00"
+		size := 1
+		for _, kv := range resp.Kvs {
+			size += len(kv.Key) + len(kv.Value)
+		}
+		limit = max(pageSize, int64(pageBytes/size*len(resp.Kvs)))
 	}
 }
 
