@@ -74,9 +74,6 @@ func (ls *links) set(r link.Rule) {
 	ls.each(func(l *link.Link) { l.Set(r) })
 }
 func (ls *links) reset() { ls.each((*link.Link).Reset) }
-func (ls *links) release() {
-	ls.each((*link.Link).Release)
-}
 
 // carries says whether the chunk holds the text as a request or an answer would: as it is, or in base64 at any alignment (values in Consul's JSON).
 func carries(c link.Chunk, text string) bool {
