@@ -27,7 +27,7 @@ func TestPeersReplaceTheDead(t *testing.T) {
 		victim := choose(v)
 		began := time.Now()
 		c.kill(victim)
-		v = c.view("other leaders", func(v *cluster.View) bool {
+		c.view("other leaders", func(v *cluster.View) bool {
 			for _, p := range v.Topics["t"].Partitions {
 				if !v.Live(p.Leader) || p.Leader == victim || slices.Contains(p.ISR, victim) {
 					return false
