@@ -200,8 +200,8 @@ func (m *model) checkInvariants(old, v *cluster.View) {
 			if !ok || old.Topics[name].ID != topic.ID {
 				continue
 			}
-			// A leader begins another epoch only when a member has left because of its damaged log.
-			left := p.Leader == was.Leader && len(p.ISR) == len(was.ISR)-1 && p.LeaderEpoch == was.LeaderEpoch+1
+			// A leader begins another epoch only when a replica has said that its log is damaged: it is in no ISR then.
+			left := p.Leader == was.Leader && (len(p.ISR) == len(was.ISR)-1 || slices.Equal(p.ISR, was.ISR)) && p.LeaderEpoch == was.LeaderEpoch+1
 			if !left && (p.LeaderEpoch < was.LeaderEpoch || (p.Leader != was.Leader) != (p.LeaderEpoch != was.LeaderEpoch)) {
 				m.t.Errorf("%s-%d: leader %d epoch %d became leader %d epoch %d", name, i, was.Leader, was.LeaderEpoch, p.Leader, p.LeaderEpoch)
 			}

@@ -44,27 +44,38 @@ func (e AlterPartition) apply(v *cluster.View, c *changes, change ISRChange) (cl
 	return n, nil
 }
 
-// abandons says that a replica, leader or not, takes itself and nobody else out of the ISR, in the state that it knows: its log is damaged. What it says of itself is
-// believed without an epoch of leadership.
+// abandons says that a replica, leader or not, takes itself and nobody else out of the ISR, in the state that it knows: its log is damaged. A replica outside the
+// ISR says the same by naming the ISR as it is. What a replica says of itself is believed without an epoch of leadership.
 func (e AlterPartition) abandons(p cluster.Partition, change ISRChange) bool {
-	if p.Epoch != change.PartitionEpoch || p.LeaderEpoch != change.LeaderEpoch || !slices.Contains(p.ISR, e.Broker) || len(change.ISR) != len(p.ISR)-1 {
+	if p.Epoch != change.PartitionEpoch || p.LeaderEpoch != change.LeaderEpoch || !slices.Contains(p.Replicas, e.Broker) {
 		return false
 	}
-	stay := map[int32]bool{}
-	for _, m := range change.ISR {
-		stay[m.ID] = true
-	}
+	var stay []int32
 	for _, id := range p.ISR {
-		if stay[id] == (id == e.Broker) {
+		if id != e.Broker {
+			stay = append(stay, id)
+		}
+	}
+	if len(change.ISR) != len(stay) {
+		return false
+	}
+	for i, m := range change.ISR {
+		if m.ID != stay[i] {
 			return false
 		}
 	}
 	return true
 }
 
-// abandon takes a member with a damaged log out of the ISR. The last member stays, without a directory: it is nobody's copy any more, so that it is not elected, also
+// abandon takes a member with a damaged log out of the ISR, and begins a leader epoch in which it has fetched nothing. The last member stays, without a directory: it is nobody's copy any more, so that it is not elected, also
 // not after a restart, and neither is a replica that was not in sync.
 func abandon(p cluster.Partition, id int32, brokers map[int32]cluster.Broker) (cluster.Partition, bool) {
+	if !slices.Contains(p.ISR, id) {
+		n := p
+		n.LeaderEpoch++ // what it fetched in this one does not count any more
+		n.Epoch++
+		return n, true
+	}
 	if len(p.ISR) == 1 {
 		n := p
 		n.Directories = []string{noDirectory}

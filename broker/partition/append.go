@@ -194,11 +194,15 @@ func (p *Partition) unflushed(a Appended) *unflushed {
 	return &unflushed{p: p, durable: a.Durable, end: a.End, cut: p.mu.cut}
 }
 
-// flushed learns that the log is on disk up to end, unless it was truncated since.
-func (p *Partition) flushed(end int64, cut int) {
+// flushed learns that the log is on disk up to end, and its start, unless it was truncated since.
+func (p *Partition) flushed(end, start int64, cut int) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if cut != p.mu.cut || end <= p.mu.durable {
+	if cut != p.mu.cut {
+		return
+	}
+	p.mu.start = max(p.mu.start, start)
+	if end <= p.mu.durable {
 		return
 	}
 	p.mu.durable = end

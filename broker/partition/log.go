@@ -35,6 +35,7 @@ type Log interface {
 	Producer(pid int64) (storage.ProducerState, bool)
 	DeleteRecords(offset int64) (start int64, err error)
 	Damage() error
+	Sync() error
 }
 
 // Logs holds the logs of a broker, by the contract of storage.Store.
@@ -44,7 +45,7 @@ type Logs interface {
 	// Logs lists the logs on disk.
 	Logs() []storage.LogInfo
 	DeleteLog(topicID [16]byte, partition int32) error
-	// Damaged lists the logs that must be reset.
+	// Damaged lists the logs that must be reset; none while the store has failed, for then nothing can be.
 	Damaged() []*storage.DamageError
 }
 
@@ -59,6 +60,13 @@ func (s store) Log(topic string, topicID [16]byte, partition int32) (Log, error)
 		return nil, err
 	}
 	return storedLog{l}, nil
+}
+
+func (s store) Damaged() []*storage.DamageError {
+	if s.Healthy() != nil {
+		return nil
+	}
+	return s.Store.Damaged()
 }
 
 type storedLog struct{ *storage.Log }

@@ -43,6 +43,7 @@ type Partition struct {
 		epochStart     int64 // leading: where this epoch begins
 		hw             int64 // only grows while this process lives, but for a Reset of the log
 		durable        int64 // the log is on disk up to here
+		start          int64 // the log start that is on disk
 		cut            int   // counts truncations, so that a flush that began before one says nothing about the log after it
 		failed         error // the disk failed: nothing is acknowledged any more
 		followers      map[int32]*follower
@@ -70,7 +71,7 @@ func (i LeaderInfo) Settled() bool { return i.HighWatermark >= i.EpochStart }
 func newPartition(s *Set, tp cluster.TopicPartition, topicID [16]byte, log Log) *Partition {
 	p := &Partition{tp: tp, topicID: topicID, set: s, log: log}
 	p.mu.leader, p.mu.epoch, p.mu.partitionEpoch = cluster.NoLeader, -1, -1
-	p.mu.hw, p.mu.durable = log.HighWatermark(), log.End()
+	p.mu.hw, p.mu.durable, p.mu.start = log.HighWatermark(), log.End(), log.Start()
 	p.mu.watchers = map[*Watcher]audience{}
 	return p
 }

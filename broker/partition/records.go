@@ -6,8 +6,8 @@ import (
 	"slices"
 )
 
-// DeleteRecords moves the log start up to offset (-1: to the high watermark), and waits until the in-sync replicas have done the same. It returns the lowest log
-// start among them. ErrOffsetOutOfRange: there is no such committed offset. ErrTimedOut: the records are gone here, and a replica has not said so yet.
+// DeleteRecords moves the log start up to offset (-1: to the high watermark), and waits until the in-sync replicas have done the same, on their disks. It returns the log start that
+// all of them have reached. ErrOffsetOutOfRange: there is no such committed offset. ErrTimedOut: the records are gone here, and a replica has not said so yet.
 func (p *Partition) DeleteRecords(ctx context.Context, offset int64) (low int64, err error) {
 	start, wait, err := p.deleteRecords(offset)
 	if err != nil {
@@ -46,6 +46,9 @@ func (p *Partition) deleteRecords(offset int64) (int64, *Pending, error) {
 		return -1, nil, fmt.Errorf("%s: %w", p, &NotLeaderError{Leader: p.mu.leader, Epoch: p.mu.epoch})
 	}
 	d.w = d.ws.add(start)
+	if p.mu.failed != nil {
+		d.ws.drop(d.w, fmt.Errorf("%s: %w", p, p.mu.failed))
+	}
 	p.startedLocked()
 	return start, d, nil
 }

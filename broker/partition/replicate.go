@@ -11,7 +11,7 @@ type Position struct {
 	LeaderEpoch int32
 	Offset      int64
 	LastEpoch   int32 // of the log before Offset, -1 for none
-	Start       int64
+	Start       int64 // of the log, as it is on disk
 }
 
 // Position says where this replica fetches from its leader. ok is false if it does not follow that leader, or cannot fetch yet: part of its log is on its way to
@@ -23,7 +23,7 @@ func (p *Partition) Position(leader int32) (pos Position, ok bool) {
 	if p.mu.role != following || p.mu.leader != leader || p.mu.failed != nil || p.mu.durable != end || p.log.Damage() != nil {
 		return Position{}, false
 	}
-	return Position{LeaderEpoch: p.mu.epoch, Offset: end, LastEpoch: p.log.LatestEpoch(), Start: p.log.Start()}, true
+	return Position{LeaderEpoch: p.mu.epoch, Offset: end, LastEpoch: p.log.LatestEpoch(), Start: p.mu.start}, true
 }
 
 // Fetched is a leader's answer for one partition.
@@ -74,8 +74,18 @@ func (p *Partition) replicate(f Fetched) (*Pending, *unflushed, error) {
 		pending, u = p.replicated(a, f.Position.LeaderEpoch), p.unflushed(a)
 	}
 	p.learn(f)
-	return pending, u, p.followStart(f.LogStart)
+	moved, err := p.followStart(f.LogStart)
+	if u == nil {
+		u = moved
+	} else if moved != nil {
+		u.start = moved.start // behind the append in the log's order: what flushes the start flushes both
+		u.durable = moved.durable
+	}
+	return pending, u, err
 }
+
+// Damaged says that the log waits to be rebuilt.
+func (p *Partition) Damaged() bool { return p.log.Damage() != nil }
 
 // checkFetched checks what comes over the wire: a damaged batch is not appended, it is fetched again.
 func (p *Partition) checkFetched(f Fetched) error {
@@ -137,7 +147,7 @@ func (p *Partition) cutTo(end int64, reset bool) {
 	p.mu.cut++
 	p.mu.durable = end
 	if reset {
-		p.mu.hw = end
+		p.mu.hw, p.mu.start = end, end
 	}
 }
 
@@ -165,16 +175,23 @@ func (p *Partition) learn(f Fetched) {
 	p.log.SetHighWatermark(hw)
 }
 
-// followStart moves the log start to the leader's.
-func (p *Partition) followStart(leader int64) error {
+// followStart moves the log start to the leader's. The leader is told of it once it is on disk: DeleteRecords promises it.
+func (p *Partition) followStart(leader int64) (*unflushed, error) {
 	p.mu.Lock()
 	start := min(leader, p.mu.hw)
 	p.mu.Unlock()
 	if start <= p.log.Start() {
-		return nil
+		return nil, nil
 	}
 	if err := p.log.SetStart(start); err != nil {
-		return fmt.Errorf("move the start of %s to %d: %w", p, start, translate(err))
+		return nil, fmt.Errorf("move the start of %s to %d: %w", p, start, translate(err))
 	}
-	return nil
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return &unflushed{p: p, durable: synced{p.log}, end: p.mu.durable, start: start, cut: p.mu.cut}, nil
 }
+
+// synced is everything that was done to a log so far.
+type synced struct{ log Log }
+
+func (s synced) Wait() error { return s.log.Sync() }

@@ -85,6 +85,7 @@ type unflushed struct {
 	p       *Partition
 	durable Durable
 	end     int64
+	start   int64 // of the log, if it was moved
 	cut     int
 }
 
@@ -233,7 +234,7 @@ func (s *Set) wait(u unflushed) {
 		u.p.fail(err)
 		return
 	}
-	u.p.flushed(u.end, u.cut)
+	u.p.flushed(u.end, u.start, u.cut)
 }
 
 // runLag looks for followers that fall behind, often enough to be within a quarter of the limit.

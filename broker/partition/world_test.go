@@ -187,7 +187,7 @@ func (w *world) close() {
 
 func (n *node) deliver() {
 	if n.set != nil {
-		n.set.Apply(n.w.view, Self{ID: n.id, Epoch: n.epoch, Leading: !n.lost})
+		n.set.Apply(n.w.view, Self{ID: n.id, Epoch: n.epoch, Leading: !n.lost, DirectoryUUID: n.store.DirectoryUUID()})
 	}
 }
 
@@ -253,7 +253,7 @@ func (n *node) ask(leader int32) (fetchReply, bool) {
 		return fetchReply{}, false
 	}
 	r := fetchReply{f: Fetched{Position: pos}}
-	r.f.Diverging, r.err = lp.Follow(FollowerFetch{Replica: n.id, BrokerEpoch: n.epoch, CurrentLeaderEpoch: pos.LeaderEpoch, Offset: pos.Offset, LastFetchedEpoch: pos.LastEpoch, Now: n.w.now})
+	r.f.Diverging, r.err = lp.Follow(FollowerFetch{Replica: n.id, BrokerEpoch: n.epoch, CurrentLeaderEpoch: pos.LeaderEpoch, Offset: pos.Offset, LastFetchedEpoch: pos.LastEpoch, LogStart: pos.Start, Now: n.w.now})
 	if r.err != nil || r.f.Diverging != nil {
 		return r, true
 	}

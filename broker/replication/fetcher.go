@@ -167,6 +167,10 @@ func (f *fetcher) request(j job) (*kmsg.FetchRequest, map[key]sent, time.Duratio
 			wait = min(wait, b.until.Sub(now))
 			continue
 		}
+		if p.Damaged() {
+			wait = min(wait, f.cfg.Backoff) // until the controller has taken it out of the ISR; the others need not hurry for it
+			continue
+		}
 		pos, ok := p.Position(f.leader)
 		if !ok {
 			wait = min(wait, shortest) // its disk is busy, or it has just moved away
