@@ -26,10 +26,13 @@ const (
 	DefaultMissed = 10
 )
 
+// minMissed leaves each of two connections two beats: up to one passes before a request is sent, and one is for its answer.
+const minMissed = 4
+
 // Config of a detector. The zero value is Session.
 type Config struct {
 	Kind Kind
-	// Beat is how often a peer is asked for a sign of life, Missed how many answers in a row it may owe; 0: the defaults. For Peer only.
+	// Beat is how often a peer is asked for a sign of life, Missed after how many beats without an answer it counts as dead; 0: the defaults. For Peer only.
 	Beat   time.Duration
 	Missed int
 }
@@ -62,8 +65,8 @@ func (c Config) Validate() error {
 	if c.Beat < 5*time.Millisecond || c.Beat > time.Minute {
 		errs = append(errs, fmt.Errorf("detector beat %v: choose from 5ms to 1m", c.Beat))
 	}
-	if c.Missed < 3 || c.Missed > 1000 {
-		errs = append(errs, fmt.Errorf("detector missed %d: choose from 3 to 1000", c.Missed))
+	if c.Missed < minMissed || c.Missed > 1000 {
+		errs = append(errs, fmt.Errorf("detector missed %d: choose from %d to 1000", c.Missed, minMissed))
 	}
 	return errors.Join(errs...)
 }

@@ -2,6 +2,7 @@ package detector
 
 import (
 	"bufio"
+	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
@@ -45,6 +46,7 @@ type guardian struct {
 func RunGuardian(in io.Reader, open Open) error {
 	lines := bufio.NewScanner(in)
 	lines.Buffer(nil, maxMessage)
+	lines.Split(wholeLines)
 	var first message
 	if err := next(lines, &first); err != nil {
 		return fmt.Errorf("guardian: %w", err)
@@ -98,7 +100,9 @@ type lived struct {
 }
 
 // idle: there is nothing to do.
-func (l lived) idle() bool { return l.bye || l.registered == nil }
+//
+// An error is not the pipe's end: whatever stands behind it, such as a line that nobody understands, the broker may well live.
+func (l lived) idle() bool { return l.bye || l.registered == nil || l.err != nil }
 
 func follow(lines *bufio.Scanner) (l lived) {
 	for {
@@ -108,7 +112,7 @@ func follow(lines *bufio.Scanner) (l lived) {
 		case err != nil:
 			l.end = time.Now()
 			if !errors.Is(err, io.EOF) {
-				l.err = err
+				l.err = fmt.Errorf("guardian: the broker is left alone: %w", err)
 			}
 			return l
 		case m.Bye:
@@ -118,6 +122,17 @@ func follow(lines *bufio.Scanner) (l lived) {
 			l.registered = m.Registered
 		}
 	}
+}
+
+// wholeLines is a bufio.SplitFunc for which a line ends with its newline alone: what a broker had begun to write when it died is part of the pipe's end.
+func wholeLines(data []byte, atEOF bool) (int, []byte, error) {
+	if i := bytes.IndexByte(data, '\n'); i >= 0 {
+		return i + 1, data[:i], nil
+	}
+	if atEOF {
+		return len(data), nil, nil
+	}
+	return 0, nil, nil
 }
 
 func next(lines *bufio.Scanner, m *message) error {
@@ -197,26 +212,28 @@ func (g *guardian) finish(ctx context.Context, id int32, l lived) error {
 	default:
 		return fmt.Errorf("evict broker %d: not within %v; its session ends by itself: %w", id, actLimit, err)
 	}
-	return l.err
+	return nil
 }
 
-// evict tries until the service says what became of it, or ctx ends.
+// evict tries until the service says what became of it, or ctx ends. While the session is not valid it waits: this process may be the one that is cut off.
 func (g *guardian) evict(ctx context.Context, r coordination.Registered) error {
-	last := errors.New("the guardian had no session")
-	for try := 0; ; try++ {
+	last := errors.New("the guardian had no valid session")
+	for try := 0; ; {
 		s, changed := g.held()
-		if s != nil {
+		wait := evictPause // after which the session's state is looked at again, which asks nobody
+		if s != nil && s.State() == coordination.Valid {
 			ectx, cancel := context.WithTimeout(ctx, patience(try))
 			err := s.Evict(ectx, r)
 			cancel()
 			if err == nil || errors.Is(err, coordination.ErrConflict) {
 				return err
 			}
-			last = err
+			last, wait = err, pause(try)
+			try++
 		}
 		select {
 		case <-changed:
-		case <-time.After(evictPause):
+		case <-time.After(wait):
 		case <-ctx.Done():
 			return last
 		}

@@ -130,6 +130,48 @@ func TestGuardianLeavesQuietly(t *testing.T) {
 	}
 }
 
+// Only the pipe's end is the broker's: anything else that goes wrong with reading proves no death.
+func TestReadErrorIsNoEvidence(t *testing.T) {
+	for name, f := range map[string]func(p *io.PipeWriter){
+		"a line that is no JSON":   func(p *io.PipeWriter) { _, _ = p.Write([]byte("hello\n")) },
+		"a line without an end":    func(p *io.PipeWriter) { _, _ = p.Write(make([]byte, 2<<20)) },
+		"an error of the pipe":     func(p *io.PipeWriter) { p.CloseWithError(errors.New("broken device")) },
+		"no JSON, and then an end": func(p *io.PipeWriter) { _, _ = p.Write([]byte("hello\n")); p.Close() },
+	} {
+		t.Run(name, func(t *testing.T) {
+			g := guard(t, false)
+			g.say(map[string]any{"registered": g.reg})
+			wrote := make(chan struct{})
+			go func() { f(g.pipe); close(wrote) }()
+			err := g.end()
+			if err == nil || !strings.Contains(err.Error(), "left alone") {
+				t.Errorf("RunGuardian = %v, want that the broker is left alone", err)
+			}
+			if !g.present() {
+				t.Error("the registration is gone")
+			}
+			g.pipe.Close()
+			<-wrote
+		})
+	}
+}
+
+// A broker can die while it writes.
+func TestUnfinishedLineIsPartOfTheEnd(t *testing.T) {
+	g := guard(t, false)
+	g.say(map[string]any{"registered": g.reg})
+	if _, err := g.pipe.Write([]byte(`{"registered":{"ID":`)); err != nil {
+		t.Fatal(err)
+	}
+	g.pipe.Close()
+	if err := g.end(); err != nil {
+		t.Errorf("RunGuardian = %v", err)
+	}
+	if g.present() {
+		t.Error("the registration is still there")
+	}
+}
+
 func TestGuardianRefusesNonsense(t *testing.T) {
 	err := detector.RunGuardian(strings.NewReader("hello\n"), nil)
 	if err == nil || !strings.Contains(err.Error(), "started by a broker") {

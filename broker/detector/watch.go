@@ -3,13 +3,13 @@ package detector
 import (
 	"context"
 	"errors"
+	"slices"
 	"sync"
 	"syscall"
 	"time"
 
 	"github.com/google/uuid"
 	"github.com/regency-project/regency/coordination"
-	"github.com/twmb/franz-go/pkg/kmsg"
 )
 
 // Evidence of a broker's death, as the timeline names it.
@@ -20,21 +20,30 @@ const (
 )
 
 const (
-	// evictFirst bounds the first try to evict; each further one has twice the time, up to evictTimeout. evictPause is between two.
+	// evictFirst bounds the first try to evict; each further one has twice the time, up to evictTimeout.
 	evictFirst   = 100 * time.Millisecond
 	evictTimeout = time.Second
-	evictPause   = 10 * time.Millisecond
+	// evictPause is after each of the first evictQuick tries; each further pause has twice the length, up to evictTimeout.
+	evictPause = 10 * time.Millisecond
+	evictQuick = 32
 )
 
 // patience with one try: short at first, because a request that a service without a leader has taken may wait for longer than the election lasts (etcd asks
 // again for a read's index every 500 ms), and growing, because a service under load may need long for every one.
 func patience(try int) time.Duration { return min(evictFirst<<min(try, 10), evictTimeout) }
 
+// pause after one try: short for as long as a service elects another leader and refuses meanwhile, because then each pause adds to the failover; growing
+// afterwards, because all who watch the dead one try, and a service that is in trouble is not helped by that.
+func pause(try int) time.Duration {
+	return min(evictPause<<min(max(try-evictQuick+1, 0), 10), evictTimeout)
+}
+
 // watch watches one registration: one incarnation of one broker. Its fields belong to the goroutine of run.
 type watch struct {
-	p    *Peers
-	reg  coordination.Registered
-	addr string
+	p   *Peers
+	reg coordination.Registered
+	// connect opens a connection to it.
+	connect func(ctx context.Context) (asked, error)
 
 	process  uuid.UUID // that answered under this incarnation; Nil: none has yet, and nothing is evidence
 	seen     time.Time // when it answered last
@@ -43,21 +52,23 @@ type watch struct {
 	evicted  bool      // the service took the eviction, or knows the registration no more
 	unknown  bool      // an eviction's answer was lost
 	tries    int       // to evict
+	retry    time.Time // no further try before
 
-	now     attempt // its zero value: none is under way
-	redials int     // since the last answer
-	running sync.WaitGroup
-}
-
-// attempt is one connection: dialled, and asked every beat until it breaks.
-type attempt struct {
-	stop  context.CancelFunc
-	alive chan Self
-	ended chan error // capacity 1: its last word
+	attempts []*attempt // under way, the oldest first
+	heard    chan word
+	redials  int // since the last answer
+	running  sync.WaitGroup
 }
 
 func newWatch(p *Peers, r coordination.Registered, addr string) *watch {
-	return &watch{p: p, reg: r, addr: addr, seen: time.Now()}
+	connect := func(ctx context.Context) (asked, error) {
+		c, err := p.cfg.Dial(ctx, addr)
+		if err != nil {
+			return nil, err
+		}
+		return c, nil
+	}
+	return &watch{p: p, reg: r, connect: connect, seen: time.Now(), heard: make(chan word)}
 }
 
 // run watches until ctx ends: with the registration, or with this broker.
@@ -76,8 +87,8 @@ func (w *watch) run(ctx, life context.Context) {
 		_, _, changed := w.p.next()
 		_, viewed := w.p.cfg.Current.Next()
 		var again <-chan time.Time // never
-		if w.evidence != "" && !w.evicted && !w.evict(life) {
-			again = time.After(evictPause)
+		if wait := w.act(life); wait > 0 {
+			again = time.After(wait)
 		}
 		select {
 		case <-ctx.Done():
@@ -87,70 +98,50 @@ func (w *watch) run(ctx, life context.Context) {
 			return
 		case <-again:
 		case <-changed: // perhaps the session by which to evict
+			w.retry = time.Time{}
 		case <-viewed: // perhaps whose it is to evict
 		case <-redial.C:
-			w.dial(ctx)
-		case s := <-w.now.alive:
-			w.answered(s)
-		case err := <-w.now.ended:
-			w.now = attempt{}
-			redial.Reset(w.broken(err))
+			if len(w.attempts) < maxAttempts { // else one of them began after the break
+				w.dial(ctx)
+			}
+		case h := <-w.heard:
+			i := slices.Index(w.attempts, h.from)
+			switch {
+			case h.err == nil:
+				w.answered(h.self)
+				if i >= 0 {
+					redial.Stop()
+					w.only(h.from)
+				}
+			case i >= 0:
+				w.attempts = slices.Delete(w.attempts, i, i+1)
+				redial.Reset(w.broken(h.err))
+			}
 		case <-tick.C:
 			now := time.Now()
-			if w.beat(now.Sub(last)) && w.now.stop != nil {
-				w.now.stop()
-				w.now = attempt{}
-				redial.Reset(0)
+			if w.beat(now.Sub(last)) {
+				w.dial(ctx)
 			}
 			last = now
 		}
 	}
 }
 
-func (w *watch) dial(ctx context.Context) {
-	actx, stop := context.WithCancel(ctx)
-	a := attempt{stop: stop, alive: make(chan Self), ended: make(chan error, 1)}
-	w.now = a
-	w.running.Go(func() {
-		defer stop()
-		a.ended <- w.ask(actx, a.alive)
-	})
-}
-
-// ask is the goroutine of an attempt. It uses nothing of w that changes.
-func (w *watch) ask(ctx context.Context, alive chan<- Self) error {
-	conn, err := w.p.cfg.Dial(ctx, w.addr)
-	if err != nil {
-		return err
+// act evicts, if that is to be done now, and says after which time to try again; 0: not before something changes.
+func (w *watch) act(life context.Context) time.Duration {
+	if w.evidence == "" || w.evicted {
+		return 0
 	}
-	defer conn.Close()
-	next := time.NewTicker(w.p.cfg.Config.Beat)
-	defer next.Stop()
-	for {
-		resp, err := conn.Request(ctx, request(w.reg.ID))
-		if err != nil {
-			return err
-		}
-		s, err := read(w.reg.ID, resp.(*kmsg.BrokerHeartbeatResponse))
-		if err != nil {
-			return err
-		}
-		select {
-		case alive <- s:
-		case <-ctx.Done():
-			return context.Cause(ctx)
-		}
-		select {
-		case <-next.C:
-		case <-conn.Done():
-			return errBroken
-		case <-ctx.Done():
-			return context.Cause(ctx)
-		}
+	if wait := time.Until(w.retry); wait > 0 {
+		return wait
 	}
+	if w.evict(life) {
+		return 0
+	}
+	wait := pause(w.tries - 1)
+	w.retry = time.Now().Add(wait)
+	return wait
 }
-
-var errBroken = errors.New("connection broke")
 
 // answered judges who answered. A process is known by its own id: its incarnation changes whenever it registers anew.
 func (w *watch) answered(s Self) {
@@ -167,7 +158,7 @@ func (w *watch) answered(s Self) {
 		if w.evidence != "" {
 			w.p.cfg.Events.Emit("peer.answered", "id", w.reg.ID, "incarnation", w.reg.Incarnation)
 			w.p.cfg.Log.Info("suspected broker answers again", "broker", w.reg.ID, "evidence", w.evidence)
-			w.evidence = ""
+			w.evidence, w.tries, w.retry = "", 0, time.Time{}
 		}
 	}
 }
@@ -186,7 +177,8 @@ func (w *watch) broken(err error) time.Duration {
 	return pause
 }
 
-// beat counts what the broker owes, and says whether to try another connection: one can be dead without either end knowing.
+// beat counts what the broker owes, and says whether to try another connection beside the present one: that can be dead without either end knowing, or its
+// answer on the way.
 //
 // A beat that comes late is ours to answer for: this process did not run (starved, or stopped itself), so it cannot know who else was silent.
 func (w *watch) beat(gap time.Duration) (reconnect bool) {
@@ -199,7 +191,7 @@ func (w *watch) beat(gap time.Duration) (reconnect bool) {
 	if w.missed >= limit {
 		w.suspect(silent)
 	}
-	return w.missed%max(limit/2, 1) == 0
+	return w.missed%((limit+1)/2) == 0
 }
 
 // suspect takes evidence, if the process was ever seen under this incarnation: a broker that nobody could reach from the beginning is not dead by that.

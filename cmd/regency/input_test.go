@@ -67,7 +67,7 @@ func TestBadInput(t *testing.T) {
 		{"unknown detector", broker("--coordination", "memory:", "--detector", "oracle"), []string{"oracle", "session, peer, guardian"}},
 		{"detector of another cluster", []string{"up", "--detector", "oracle"}, []string{"oracle", "session, peer, guardian"}},
 		{"guardian of a lone process", broker("--coordination", "memory:", "--detector", "guardian"), []string{"guardian", "memory"}},
-		{"hasty detector", broker("--config", file(t, "h.yaml", "coordination: 'memory:'\ndetector: peer\ndetector-missed: 1\n")), []string{"missed 1", "3 to 1000"}},
+		{"hasty detector", broker("--config", file(t, "h.yaml", "coordination: 'memory:'\ndetector: peer\ndetector-missed: 1\n")), []string{"missed 1", "4 to 1000"}},
 		{"unknown level", broker("--coordination", "memory:", "--log-level", "loud"), []string{"--log-level", "debug"}},
 		{"unknown key in YAML", broker("--config", file(t, "c.yaml", "coordination: 'memory:'\nlisten-on: 1\n")), []string{"c.yaml", `"listen-on"`, "peer-listen"}},
 		{"broken YAML", broker("--config", file(t, "broken.yaml", "a: [1,\nb: }")), []string{"broken.yaml"}},
