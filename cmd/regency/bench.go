@@ -58,7 +58,7 @@ The exit status is 2 if a promise was broken (a lost record, two leaders …), 3
 	}
 	fs := cmd.Flags()
 	fs.StringVar(&f.backends, "backends", strings.Join(all, ","), "coordination backends, with commas")
-	fs.StringVar(&f.profiles, "profiles", "matched", profilesHelp())
+	fs.StringVar(&f.profiles, "profiles", "matched", profilesHelp("timing settings, with commas"))
 	fs.StringVar(&f.scenarios, "scenarios", "", "names of built-in scenarios or YAML files, with commas (default: all built-in ones)")
 	fs.IntVar(&f.options.Trials, "trials", 5, "faults of each kind on each backend; 15 for publishing")
 	fs.Uint64Var(&f.options.Seed, "seed", 0, "order of blocks and instants of faults; 0 draws one, which is printed and kept")
@@ -70,8 +70,8 @@ The exit status is 2 if a promise was broken (a lost record, two leaders …), 3
 	return cmd
 }
 
-func profilesHelp() string {
-	help := "timing settings, with commas:"
+func profilesHelp(what string) string {
+	help := what + ":"
 	for _, n := range profile.Names() {
 		help += fmt.Sprintf("\n  %-15s %s", n, n.Title())
 	}

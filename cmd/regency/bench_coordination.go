@@ -64,7 +64,7 @@ with every measurement. Ctrl-C stops the servers and reports what was finished; 
 	fs := cmd.Flags()
 	fs.StringVar(&f.backends, "backends", strings.Join(all, ","), "coordination backends, with commas")
 	fs.StringVar(&f.operations, "operations", "", "operations, with commas, of "+strings.Join(operations, ",")+" (default: all)")
-	fs.StringVar(&f.profile, "profile", string(profile.Matched), "timing settings of services and sessions: matched, tuned or default")
+	fs.StringVar(&f.profile, "profile", string(profile.Matched), profilesHelp("timing settings of services and sessions"))
 	fs.BoolVar(&f.quick, "quick", false, "every operation once: about two minutes")
 	fs.BoolVar(&f.full, "full", false, "the whole matrix, 100 to 100 000 records by 1 to 64 clients: an hour or more")
 	fs.IntVar(&f.rounds, "rounds", 0, "rounds, in each of which every cell is measured on every backend; at least 3 (default: 3, without --quick and --full 5)")

@@ -5,7 +5,10 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"maps"
 	"net/url"
+	"regexp"
+	"slices"
 	"strings"
 	"time"
 
@@ -103,7 +106,7 @@ func openCoordination(ctx context.Context, raw string, p hostBroker, log *slog.L
 	}
 	u, err := url.Parse(raw)
 	if err != nil {
-		return nil, fmt.Errorf("--coordination: not a URL: %w", errors.Unwrap(err))
+		return nil, fmt.Errorf("--coordination: not a URL: %w", notURL(err))
 	}
 	open, ok := backends[u.Scheme]
 	if !ok {
@@ -116,15 +119,47 @@ func openCoordination(ctx context.Context, raw string, p hostBroker, log *slog.L
 	return p.metrics.coordinator(c), nil
 }
 
+// harmless are the query keys whose values may be printed. All others are not: a secret may stand under a misspelt key.
+var harmless = []string{
+	"ca", "cert", "check", "election", "heartbeat", "listen", "lock-delay", "peers", "prefix", "renew", "request", "session", "tick",
+}
+
+const hidden = "xxxxx"
+
 // redacted is the URL without what may be secret.
 func redacted(u *url.URL) string {
-	c := *u
-	q := c.Query()
-	for k := range q {
-		if strings.Contains(k, "password") || strings.Contains(k, "token") {
-			q.Set(k, "…")
+	c := url.URL{Scheme: u.Scheme, Host: u.Host, Path: u.Path}
+	if u.User != nil {
+		c.User = url.User(hidden)
+	}
+	if u.Opaque != "" {
+		c.Opaque = hidden
+	}
+	if strings.Contains(c.Path, "@") { // userinfo behind too few slashes
+		c.Path = "/" + hidden
+	}
+	q := u.Query()
+	var parts []string
+	for _, k := range slices.Sorted(maps.Keys(q)) {
+		for _, v := range q[k] {
+			if !slices.Contains(harmless, k) {
+				v = hidden
+			}
+			parts = append(parts, k+"="+v)
 		}
 	}
-	c.RawQuery, _ = url.QueryUnescape(q.Encode())
-	return c.Redacted()
+	c.RawQuery = strings.Join(parts, "&")
+	return c.String()
+}
+
+// quotation is what the URL parser quotes of its input.
+var quotation = regexp.MustCompile(`"(\\.|[^"\\])*"`)
+
+// notURL is the parser's error without the URL, nor parts of it: they may be a password.
+func notURL(err error) error {
+	var parse *url.Error
+	if errors.As(err, &parse) {
+		err = parse.Err
+	}
+	return errors.New(quotation.ReplaceAllString(err.Error(), hidden))
 }

@@ -52,14 +52,19 @@ func (l *Link) awaitReachable() bool {
 	}
 }
 
-// reachLocked makes new connections hang, or not. The kernel drops the first packet of a connection while the listener's queue is full: nothing is
+// reach makes new connections hang, or not, as the rule now says. The kernel drops the first packet of a connection while the listener's queue is full: nothing is
 // accepted from it any more, its size is set to the smallest, and connections of our own fill it.
-func (l *Link) reachLocked(reachable bool) {
-	if reachable != l.mu.hangs || l.ctx.Err() != nil {
+func (l *Link) reach() {
+	l.reached.Lock()
+	defer l.reached.Unlock()
+	l.mu.Lock()
+	hang := l.mu.rule.Unreachable
+	l.mu.Unlock()
+	if hang == l.reached.hangs || l.ctx.Err() != nil {
 		return
 	}
-	l.mu.hangs = !reachable
-	if reachable {
+	l.reached.hangs = hang
+	if !hang {
 		l.emptyLocked()
 		_ = l.listener.SetDeadline(time.Time{})
 		l.resize(queueOpen)
@@ -72,15 +77,15 @@ func (l *Link) reachLocked(reachable bool) {
 		if err != nil {
 			break // full
 		}
-		l.mu.fillers = append(l.mu.fillers, c)
+		l.reached.fillers = append(l.reached.fillers, c)
 	}
 }
 
 func (l *Link) emptyLocked() {
-	for _, c := range l.mu.fillers {
+	for _, c := range l.reached.fillers {
 		_ = c.Close()
 	}
-	l.mu.fillers = nil
+	l.reached.fillers = nil
 }
 
 // resize sets the length of the listener's queue: listen may be called again on a socket that listens. A failure leaves it as it was.

@@ -5,6 +5,7 @@ import (
 	"net"
 	"net/netip"
 	"sync"
+	"sync/atomic"
 )
 
 // conn is one client's connection and its other half.
@@ -16,6 +17,8 @@ type conn struct {
 	ctx     context.Context // ends when the connection is to be reset
 	abort   context.CancelFunc
 	streams [2]*stream // by Direction
+	// swallowed: no connection to the target was made.
+	swallowed atomic.Bool
 }
 
 func newConn(l *Link, client *net.TCPConn) *conn {
@@ -44,7 +47,10 @@ func reset(c *net.TCPConn) {
 
 // swallow keeps the client company without a target, until it goes or the rule changes.
 func (c *conn) swallow() {
-	c.streams[Up].lost.Store(true)
+	c.swallowed.Store(true)
+	if !c.link.rule(c.source.Addr()).Up.Drop {
+		return // changed before the mark was seen
+	}
 	defer context.AfterFunc(c.ctx, func() { reset(c.client) })()
 	buf := make([]byte, chunkSize)
 	for {

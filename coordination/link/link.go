@@ -55,8 +55,13 @@ type Link struct {
 		changed  chan struct{} // closed and replaced when any of the above changes
 		conns    map[uint64]*conn
 		lastID   uint64
-		hangs    bool       // new connections hang in connect
-		fillers  []net.Conn // keep the queue full meanwhile
+	}
+
+	// reached is apart from mu: filling the queue takes time, in which bytes must go on to pass.
+	reached struct {
+		sync.Mutex
+		hangs   bool       // new connections hang in connect
+		fillers []net.Conn // keep the queue full meanwhile
 	}
 }
 
@@ -96,19 +101,17 @@ func (l *Link) Close() error {
 		err = nil
 	}
 	l.Reset()
-	l.mu.Lock()
+	l.reached.Lock()
 	l.emptyLocked()
-	l.mu.Unlock()
+	l.reached.Unlock()
 	l.running.Wait()
 	return err
 }
 
 // Set replaces the rule for all sources that have none of their own.
 func (l *Link) Set(r Rule) {
-	l.change(func() {
-		l.mu.rule = r
-		l.reachLocked(!r.Unreachable)
-	})
+	l.change(func() { l.mu.rule = r })
+	l.reach()
 }
 
 // SetFrom gives connections from one address a rule of their own. Unreachable cannot be told apart by source and means Up.Drop there.
@@ -136,8 +139,8 @@ func (l *Link) Heal() {
 		l.mu.rule, l.mu.hook = Rule{}, nil
 		clear(l.mu.bySource)
 		l.mu.released++
-		l.reachLocked(true)
 	})
+	l.reach()
 }
 
 // Cut resets all present connections and every new one.
@@ -194,7 +197,7 @@ func (l *Link) present() []*conn {
 }
 
 // change applies f and wakes all that waits for a change. Connections that have lost bytes and would now pass others are reset; while there is a hook, it
-// decides.
+// decides, except on those that were never made to the target: nothing can pass there.
 func (l *Link) change(f func()) {
 	l.mu.Lock()
 	f()
@@ -204,6 +207,9 @@ func (l *Link) change(f func()) {
 	l.mu.Unlock()
 	for _, c := range l.present() {
 		r := l.rule(c.source.Addr())
+		if c.swallowed.Load() && !r.Up.Drop {
+			c.abort()
+		}
 		for d, s := range c.streams {
 			if s.lost.Load() && !hooked && !r.flow(Direction(d)).Drop {
 				c.abort()

@@ -400,3 +400,17 @@ func TestHookHoldAndDropAnswer(t *testing.T) {
 	l.Heal()
 	c.ended() // not the answer to a later line
 }
+
+// TestClearUnderAHook: connections made under Up.Drop have no target, so nothing can pass once the rule is gone, whatever the hook says.
+func TestClearUnderAHook(t *testing.T) {
+	_, l := start(t)
+	l.Intercept(func(link.Chunk) link.Verdict { return link.Pass })
+	source := netip.MustParseAddr("127.0.7.1")
+	l.SetFrom(source, link.BlackHole)
+	c := dial(t, l, "127.0.7.1")
+	c.send("lost")
+	c.silent()
+	l.ClearFrom(source)
+	c.ended()
+	dial(t, l, "127.0.7.1").echo("again")
+}
