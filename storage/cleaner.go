@@ -1,8 +1,10 @@
 package storage
 
 import (
+	"cmp"
 	"context"
 	"errors"
+	"slices"
 	"time"
 )
 
@@ -34,24 +36,20 @@ type CleanerOptions struct {
 	Cleaned func(LogInfo, CompactStats, error)
 }
 
-// Clean compacts the logs that need it, the dirtiest first, until none does, ctx
-// ends or the store fails. A log that cannot be compacted does not keep the others
-// from it; the errors are joined.
+// Clean measures all logs once and compacts those that need it, the dirtiest first,
+// until ctx ends or the store fails. A log that cannot be compacted does not keep the
+// others from it; the errors are joined.
 func (s *Store) Clean(ctx context.Context, o CleanerOptions) error {
-	var errs []error
-	tried := make(map[*Log]bool)
-	for {
+	dirty, errs := s.dirtyLogs(ctx, o)
+	for _, l := range dirty {
 		if err := errors.Join(ctx.Err(), s.failure.get()); err != nil {
 			return errors.Join(append(errs, err)...)
 		}
-		l, p, err := s.dirtiest(o, tried)
-		if err != nil {
-			errs = append(errs, err)
+		// The logs before took their time.
+		p := o.Policy(l.Info())
+		if !p.Compact || l.damage() != nil {
+			continue
 		}
-		if l == nil {
-			return errors.Join(errs...)
-		}
-		tried[l] = true
 		stats, err := l.Compact(ctx, CompactOptions{
 			Below: p.Below, MinLag: p.MinLag, DeleteRetention: p.DeleteRetention,
 			MapBytes: o.MapBytes, BytesPerSecond: o.BytesPerSecond,
@@ -63,6 +61,7 @@ func (s *Store) Clean(ctx context.Context, o CleanerOptions) error {
 			errs = append(errs, err)
 		}
 	}
+	return errors.Join(append(errs, ctx.Err(), s.failure.get())...)
 }
 
 // RunCleaner calls Clean at once and then every interval until ctx ends, and returns
@@ -86,36 +85,29 @@ func (s *Store) RunCleaner(ctx context.Context, interval time.Duration, o Cleane
 	}
 }
 
-// dirtiest is the log with the largest dirty share of those that need compaction,
-// nil if none does. Logs in skip and damaged ones are left out.
-func (s *Store) dirtiest(o CleanerOptions, skip map[*Log]bool) (*Log, CompactionPolicy, error) {
-	var (
-		found  *Log
-		policy CompactionPolicy
-		most   = -1.0
-		errs   []error
-	)
+// dirtyLogs are the logs that need compaction, those with the largest dirty share
+// first, without damaged ones. The errors are of logs that could not be measured.
+func (s *Store) dirtyLogs(ctx context.Context, o CleanerOptions) (dirty []*Log, errs []error) {
+	ratios := make(map[*Log]float64)
 	for _, l := range s.allLogs() {
-		if skip[l] || l.damage() != nil {
-			continue
+		if ctx.Err() != nil || s.failure.get() != nil {
+			break
 		}
 		p := o.Policy(l.Info())
-		if !p.Compact {
+		if !p.Compact || l.damage() != nil {
 			continue
 		}
 		d, err := l.Dirty(CompactOptions{Below: p.Below, MinLag: p.MinLag})
-		if err != nil {
-			skip[l] = true
-			if !errors.Is(err, ErrLogDeleted) {
-				errs = append(errs, err)
-			}
-			continue
-		}
-		if ratio := d.Ratio(); p.wants(d) && ratio > most {
-			found, policy, most = l, p, ratio
+		switch {
+		case errors.Is(err, ErrLogDeleted), errors.Is(err, errOvertaken):
+		case err != nil:
+			errs = append(errs, err)
+		case p.wants(d):
+			dirty, ratios[l] = append(dirty, l), d.Ratio()
 		}
 	}
-	return found, policy, errors.Join(errs...)
+	slices.SortFunc(dirty, func(a, b *Log) int { return cmp.Compare(ratios[b], ratios[a]) })
+	return dirty, errs
 }
 
 func (p CompactionPolicy) wants(d Dirtiness) bool {

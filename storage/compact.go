@@ -22,8 +22,13 @@ import (
 //
 // A tombstone stays for DeleteRetention after the pass that first met it, which
 // writes the moment into the batch (KIP-534). Batches that are left without a
-// record go, except an idempotent producer's last and the last of the cleaned part:
-// a new replica must learn the producer's sequence and reach the log's end.
+// record go, except an idempotent producer's last, the last of the cleaned part, and
+// the first and last of each leader epoch: a new replica must learn the producer's
+// sequence, reach the log's end, and know where each epoch began and ended. Did it
+// not know an epoch, it would send a replica that has records of it back below its
+// high watermark; did it believe that one began later, it would let the other keep
+// records of the epoch before that no leader has. The last one also stands for the
+// epoch when the log start has passed the first.
 //
 // Whether a transaction was committed is not known here. Its records are removed
 // when a record outside of transactions supersedes them, and supersede nothing.

@@ -30,6 +30,7 @@ type compaction struct {
 	end        int64 // behind the last batch that the pass rewrites
 	last       int64 // last offset of that batch
 	producers  map[int64]ProducerState
+	epochEnds  map[int64]bool // last offsets of the batches that tell of leader epochs
 
 	total   int64 // bytes in the rewritten log so far
 	index   []indexed
@@ -46,7 +47,7 @@ func (c *compaction) pass(ctx context.Context) (more bool, err error) {
 	if err := c.readDirty(ctx, limit); err != nil {
 		return false, err
 	}
-	if err := c.findLast(); err != nil {
+	if err := c.findEnds(); err != nil {
 		return false, err
 	}
 	for from := c.start; from < c.end; {
@@ -146,8 +147,9 @@ func (c *compaction) mapKeys(b record.Batch) bool {
 	return fits
 }
 
-// findLast finds the last batch that the pass will see.
-func (c *compaction) findLast() error {
+// findEnds finds the last batch that the pass will see, and those on both sides of
+// each start of a leader epoch.
+func (c *compaction) findEnds() error {
 	l := c.log
 	return l.view("compact", func() error {
 		it, err := l.store.db.NewIter(&pebble.IterOptions{
@@ -161,6 +163,19 @@ func (c *compaction) findLast() error {
 		c.last = -1
 		if it.Last() {
 			c.last = keyOffset(it.Key())
+		}
+		c.epochEnds = make(map[int64]bool)
+		for i, e := range l.epochs() {
+			if i == 0 || e.start <= c.start || e.start > c.end {
+				continue
+			}
+			start := offsetKey(l.id, kindBatch, e.start)
+			if it.SeekLT(start) {
+				c.epochEnds[keyOffset(it.Key())] = true
+			}
+			if it.SeekGE(start) {
+				c.epochEnds[keyOffset(it.Key())] = true
+			}
 		}
 		return at(c.start, it.Error())
 	})
@@ -248,10 +263,10 @@ func (c *compaction) clean(b record.Batch) (after record.Batch, changed bool, er
 }
 
 // needed tells of a batch without records whether it must stay: as the last one of
-// the cleaned part, or as the last one of a producer that is remembered. Where the
-// producer wrote too much since to tell, it stays.
+// the cleaned part, as the first or last one of a leader epoch, or as the last one of a
+// producer that is remembered. Where the producer wrote too much since to tell, it stays.
 func (c *compaction) needed(b record.Batch) bool {
-	if b.LastOffset() == c.last {
+	if b.LastOffset() == c.last || c.epochEnds[b.LastOffset()] {
 		return true
 	}
 	p, ok := c.producers[b.ProducerID()]

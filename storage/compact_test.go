@@ -78,9 +78,9 @@ func TestCompactKeepsTheLastOfEachKey(t *testing.T) {
 	l.SetHighWatermark(7)
 	stats := mustCompact(t, l, CompactOptions{})
 	// b=3 at 7 is above the high watermark and supersedes nothing yet.
-	wantContents(t, l, []string{"3=b:2", "5=a:3", "6=c:2", "7=b:3"}, []string{"3-3", "4-5", "6-6", "7-7"})
-	if stats.RecordsRemoved != 4 || stats.BatchesRemoved != 1 || stats.BatchesRewritten != 1 || stats.From != 0 || stats.To != 7 {
-		t.Errorf("stats = %+v, want 4 records and 1 batch removed, 1 rewritten, 0 to 7", stats)
+	wantContents(t, l, []string{"3=b:2", "5=a:3", "6=c:2", "7=b:3"}, []string{"0-2", "3-3", "4-5", "6-6", "7-7"})
+	if stats.RecordsRemoved != 4 || stats.BatchesRemoved != 0 || stats.BatchesRewritten != 2 || stats.From != 0 || stats.To != 7 {
+		t.Errorf("stats = %+v, want 4 records removed, 2 batches rewritten, 0 to 7", stats)
 	}
 	if got := fmt.Sprint(l.epochs()); got != "[{0 0} {1 3} {2 6}]" {
 		t.Errorf("epochs = %s, want all three as before", got)
@@ -95,7 +95,53 @@ func TestCompactKeepsTheLastOfEachKey(t *testing.T) {
 	mustCompact(t, l, CompactOptions{Below: 7})
 	wantContents(t, l, []string{"3=b:2", "5=a:3", "6=c:2", "7=b:3"}, nil)
 	mustCompact(t, l, CompactOptions{})
-	wantContents(t, l, []string{"5=a:3", "6=c:2", "7=b:3"}, []string{"4-5", "6-6", "7-7"})
+	wantContents(t, l, []string{"5=a:3", "6=c:2", "7=b:3"}, []string{"0-2", "3-3", "4-5", "6-6", "7-7"})
+}
+
+// TestCompactKeepsEpochs fills a replica from a compacted log, from its start and from
+// the middle of an epoch that has no record left: it must know of epochs what the log does.
+func TestCompactKeepsEpochs(t *testing.T) {
+	for _, start := range []int64{0, 5} {
+		for _, mapBytes := range []int64{0, 1} {
+			l := newTestLog(t)
+			for epoch := range int32(4) {
+				for i := range 4 {
+					key := "a"
+					if epoch != 1 {
+						key = fmt.Sprint(epoch, i%3)
+					}
+					mustAppend(t, l, epoch, keyed(kv(key, "v")))
+				}
+			}
+			mustAppend(t, l, 3, keyed(kv("a", "v"), kv("b", "v")))
+			l.SetHighWatermark(l.End())
+			mustCompact(t, l, CompactOptions{MapBytes: mapBytes})
+			if err := l.SetStart(start); err != nil {
+				t.Fatal(err)
+			}
+			records, batches := contents(t, l)
+			if slices.ContainsFunc(records, func(r string) bool { return r == "4=a:v" || r == "7=a:v" }) || slices.Contains(batches, "6-6") {
+				t.Fatalf("records %v, batches %v: epoch 1 still has records", records, batches)
+			}
+			other := newTestLog(t)
+			if err := other.Reset(start); err != nil {
+				t.Fatal(err)
+			}
+			c, err := l.Read(start, 1<<20, l.End())
+			if err != nil {
+				t.Fatal(err)
+			}
+			if _, err := other.AppendFollower(c.Bytes); err != nil {
+				t.Fatal(err)
+			}
+			for epoch := int32(-1); epoch < 6; epoch++ {
+				e, end := l.EpochEnd(epoch)
+				if ge, gend := other.EpochEnd(epoch); ge != e || gend != end {
+					t.Errorf("start %d, map of %d: EpochEnd(%d) = %d, %d on the replica, want %d, %d", start, mapBytes, epoch, ge, gend, e, end)
+				}
+			}
+		}
+	}
 }
 
 func TestCompactTombstones(t *testing.T) {
@@ -368,5 +414,28 @@ func TestCleanerTakesTheDirtiestFirst(t *testing.T) {
 	}
 	if err := s.Clean(context.Background(), o); err != nil || !slices.Equal(order, []int32{1}) {
 		t.Errorf("cleaned %v, %v; want 1: its dirty records are over an hour old", order, err)
+	}
+}
+
+// TestCleanMeasuresOnce counts how often the cleaner looks at a log.
+func TestCleanMeasuresOnce(t *testing.T) {
+	s := mustOpen(t, memOptions(vfs.NewMem()))
+	defer mustClose(t, s)
+	const logs = 12
+	for i := range int32(logs) {
+		l := mustLog(t, s, i)
+		mustAppend(t, l, 0, keyed(kv("a", "1")), keyed(kv("a", "2")))
+		l.SetHighWatermark(l.End())
+	}
+	asked, cleaned := 0, 0
+	err := s.Clean(t.Context(), CleanerOptions{
+		Policy: func(LogInfo) CompactionPolicy {
+			asked++
+			return CompactionPolicy{Compact: true, Below: math.MaxInt64}
+		},
+		Cleaned: func(LogInfo, CompactStats, error) { cleaned++ },
+	})
+	if err != nil || cleaned != logs || asked > 2*logs {
+		t.Errorf("Clean = %v, %d logs compacted, asked %d times; want %d, at most twice each", err, cleaned, asked, logs)
 	}
 }

@@ -50,8 +50,12 @@ func at(offset int64, err error) error {
 
 // isDamage tells what is wrong with stored bytes from what is wrong with a call or
 // with the whole disk. A sector that cannot be read is a damaged value: what was
-// written there is lost, and writing it again helps.
+// written there is lost, and writing it again helps. What failed with the store is
+// the disk's, even where the cause reads like a bad sector.
 func isDamage(err error) bool {
+	if errors.Is(err, ErrFailed) {
+		return false
+	}
 	return errors.Is(err, ErrCorrupt) || pebble.IsCorruptionError(err) || errors.Is(err, syscall.EIO)
 }
 
@@ -81,7 +85,7 @@ func (s *Store) Damaged() []*DamageError {
 	return all
 }
 
-// generation changes when the log is emptied.
+// generation changes when the log is emptied; it is odd meanwhile.
 func (l *Log) generation() uint64 {
 	l.mu.RLock()
 	defer l.mu.RUnlock()
@@ -89,31 +93,38 @@ func (l *Log) generation() uint64 {
 }
 
 // noteDamage remembers, once, that err shows a damaged log, and returns it as a
-// *DamageError. An error from before a Reset says nothing about the log as it is.
-// The caller is inside the store's gate.
-func (l *Log) noteDamage(generation uint64, err error) error {
-	if err == nil || !isDamage(err) {
-		return err
+// *DamageError; first is nil or what it remembered, for persistDamage. An error from
+// before or during a Reset says nothing about the log as it is, nor one of a store that
+// has failed. The caller is inside the store's gate.
+func (l *Log) noteDamage(generation uint64, err error) (first *DamageError, _ error) {
+	if err == nil || !isDamage(err) || l.store.failure.get() != nil {
+		return nil, err
 	}
 	var known *DamageError
 	if errors.As(err, &known) {
-		return err
+		return nil, err
 	}
-	d := l.newDamage(err)
 	l.mu.Lock()
-	first := l.mu.damage == nil && l.mu.generation == generation && !l.deleted.Load()
-	if first {
-		l.mu.damage = d
-		l.persistDamage(d)
+	d := l.newDamage(err)
+	switch {
+	case l.deleted.Load():
+		l.mu.Unlock()
+		return nil, ErrLogDeleted
+	case l.mu.generation != generation || generation%2 == 1:
+		l.mu.Unlock()
+		return nil, errOvertaken
+	case l.mu.damage != nil:
+		l.mu.Unlock()
+		return nil, d
 	}
+	l.mu.damage = d
 	l.mu.Unlock()
-	if first {
-		l.store.log.Error("log damaged, it must be rebuilt", "topic", d.Topic, "partition", d.Partition, "offset", d.Offset, "error", d.Err)
-		l.store.reportDamage(d)
-	}
-	return d
+	l.store.log.Error("log damaged, it must be rebuilt", "topic", d.Topic, "partition", d.Partition, "offset", d.Offset, "error", d.Err)
+	l.store.reportDamage(d)
+	return d, d
 }
 
+// newDamage describes err. The caller holds mu, or has the log alone.
 func (l *Log) newDamage(err error) *DamageError {
 	d := &DamageError{Topic: l.name, TopicID: l.identity.topicID, Partition: l.identity.partition, LogID: l.id, Offset: l.mu.state.start, Err: err}
 	var u *unreadable
@@ -123,9 +134,11 @@ func (l *Log) newDamage(err error) *DamageError {
 	return d
 }
 
-// persistDamage makes the mark outlive a restart; without it, it is found again.
+// persistDamage makes the mark outlive a restart; without it, it is found again. The
+// caller holds write, so that no Reset comes between the look and the mark, but not
+// mu: the write may stall, and readers go on.
 func (l *Log) persistDamage(d *DamageError) {
-	if l.store.readOnly || l.store.failure.get() != nil {
+	if l.store.readOnly || l.store.failure.get() != nil || l.deleted.Load() || l.damage() != d {
 		return
 	}
 	v := append(binary.BigEndian.AppendUint64(nil, uint64(d.Offset)), d.Err.Error()...)

@@ -10,8 +10,10 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 
+	"github.com/cockroachdb/pebble/v2"
 	"github.com/cockroachdb/pebble/v2/vfs"
 )
 
@@ -388,5 +390,128 @@ func TestRecoveryScrub(t *testing.T) {
 	})
 	if d := s.Damaged(); len(d) != 1 || d[0].Partition != 1 || d[0].Offset != 33 {
 		t.Errorf("Damaged = %v after opening, want log 1 at offset 33", d)
+	}
+}
+
+// TestResetDropsDamage holds a Reset in its commit and lets readers find damage from
+// before, during and after the commit in the old content: the fresh log is sound.
+func TestResetDropsDamage(t *testing.T) {
+	fs := &gateFS{FS: vfs.NewMem()}
+	o := memOptions(nil)
+	o.FS, o.Flush = fs, FlushSync
+	reports := make(chan *DamageError, 9)
+	o.OnDamage = func(d *DamageError) { reports <- d }
+	s := mustOpen(t, o)
+	l := mustLog(t, s, 0)
+	mustAppend(t, l, 0, batchOf(1, 10, 0))
+	var readers sync.WaitGroup
+	reader := func(began chan<- struct{}, until <-chan struct{}) {
+		readers.Go(func() {
+			err := l.view("test", func() error {
+				close(began)
+				<-until
+				return at(0, ErrCorrupt)
+			})
+			if !errors.Is(err, errOvertaken) {
+				t.Errorf("view = %v, want errOvertaken", err)
+			}
+		})
+	}
+	before, during, after := make(chan struct{}), make(chan struct{}), make(chan struct{})
+	reader(before, after)
+	<-before
+	generation := l.generation()
+	fs.gate.Lock()
+	reset := make(chan error, 1)
+	go func() { reset <- l.Reset(5) }()
+	until(t, "Reset begins", func() bool { return l.generation() != generation })
+	reader(during, after)
+	<-during
+	if err := l.view("test", func() error { return at(0, ErrCorrupt) }); !errors.Is(err, errOvertaken) {
+		t.Errorf("view = %v during Reset, want errOvertaken", err)
+	}
+	fs.gate.Unlock()
+	if err := <-reset; err != nil {
+		t.Fatal(err)
+	}
+	close(after)
+	readers.Wait()
+	for range 2 {
+		if l.Damage() != nil || l.End() != 5 {
+			t.Errorf("after Reset: damage %v, end %d; want none, 5", l.Damage(), l.End())
+		}
+		mustClose(t, s)
+		s = mustOpen(t, o)
+		l = mustLog(t, s, 0)
+	}
+	mustClose(t, s)
+	if len(reports) > 0 {
+		t.Errorf("reported: %v", <-reports)
+	}
+}
+
+// TestDamageMarkWaitsForWriter finds damage while the log is being changed: the mark is
+// seen at once, and stored when the change is done, unless the log is gone by then.
+func TestDamageMarkWaitsForWriter(t *testing.T) {
+	s := mustOpen(t, memOptions(vfs.NewMem()))
+	defer mustClose(t, s)
+	l := mustLog(t, s, 0)
+	mustAppend(t, l, 0, batchOf(1, 10, 0))
+	marked := func() bool {
+		_, closer, err := s.db.Get(prefixKey(l.id, kindDamage))
+		if err == nil {
+			err = closer.Close()
+		}
+		if err != nil && !errors.Is(err, pebble.ErrNotFound) {
+			t.Fatal(err)
+		}
+		return err == nil
+	}
+	for _, kept := range []bool{true, false} {
+		done := make(chan error, 1)
+		l.write.Lock()
+		go func() { done <- l.view("test", func() error { return at(0, ErrCorrupt) }) }()
+		until(t, "damage is seen", func() bool { return l.Damage() != nil })
+		if marked() {
+			t.Error("the mark is stored while the log is being changed")
+		}
+		if !kept {
+			l.mu.Lock()
+			l.mu.damage = nil
+			l.mu.Unlock()
+		}
+		l.write.Unlock()
+		if err := <-done; !errors.Is(err, ErrCorrupt) {
+			t.Errorf("view = %v, want ErrCorrupt", err)
+		}
+		if marked() != kept {
+			t.Errorf("mark stored: %v, want %v", !kept, kept)
+		}
+		if err := l.Reset(0); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
+// TestDamageBesideAppends is for the race detector.
+func TestDamageBesideAppends(t *testing.T) {
+	s := mustOpen(t, memOptions(vfs.NewMem()))
+	defer mustClose(t, s)
+	l := mustLog(t, s, 0)
+	for range 20 {
+		if err := l.Reset(0); err != nil {
+			t.Fatal(err)
+		}
+		var wg sync.WaitGroup
+		wg.Go(func() {
+			for range 10 {
+				l.AppendLeader(batchOf(1, 10, 0), 0, testTime) // refused once it is damaged
+			}
+		})
+		wg.Go(func() { _ = l.view("test", func() error { return ErrCorrupt }) })
+		wg.Wait()
+		if l.Damage() == nil {
+			t.Error("no damage noted")
+		}
 	}
 }

@@ -102,6 +102,9 @@ func useDisk(t *testing.T, files vfs.FS) (h history) {
 	if healthy != nil && !errors.Is(healthy, ErrFailed) {
 		t.Errorf("Healthy = %v, want ErrFailed", healthy)
 	}
+	if d := s.Damaged(); len(d) > 0 {
+		t.Errorf("an error of the disk makes logs look damaged: %v", d)
+	}
 	if err := s.Close(); err == nil && healthy != nil {
 		t.Error("a failed store closes without an error")
 	}
@@ -181,5 +184,34 @@ func TestEveryCallFails(t *testing.T) {
 				t.Errorf("%d runs met a failing call, want more", runs)
 			}
 		})
+	}
+}
+
+// TestFailureIsNoDamage lets the log of writes fail while a change is under way, and
+// then has someone find bad bytes: the store has failed, its logs are as good as before.
+func TestFailureIsNoDamage(t *testing.T) {
+	o := memOptions(vfs.NewMem())
+	reports := make(chan *DamageError, 2)
+	o.OnDamage = func(d *DamageError) { reports <- d }
+	s := mustOpen(t, o)
+	l := mustLog(t, s, 0)
+	mustAppend(t, l, 0, batchOf(1, 10, 0))
+	err := l.change("test", func() error {
+		s.failure.set(fmt.Errorf("sync: %w", syscall.EIO))
+		b := s.db.NewBatch()
+		defer b.Close()
+		return s.commit(b, pebble.NoSync)
+	})
+	if !errors.Is(err, ErrFailed) || !errors.Is(err, syscall.EIO) || isDamage(err) {
+		t.Errorf("change = %v, damage: %v; want ErrFailed and the cause", err, isDamage(err))
+	}
+	if err := l.view("test", func() error { return at(0, ErrCorrupt) }); !errors.Is(err, ErrCorrupt) {
+		t.Errorf("view = %v, want ErrCorrupt", err)
+	}
+	if l.Damage() != nil || len(reports) > 0 {
+		t.Errorf("Damage = %v, %d reports; want none: the disk has failed", l.Damage(), len(reports))
+	}
+	if err := s.Close(); !errors.Is(err, ErrFailed) {
+		t.Errorf("Close = %v, want ErrFailed", err)
 	}
 }

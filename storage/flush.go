@@ -117,12 +117,21 @@ func (f *flusher) lead(g *flush) {
 	g.err = f.sync()
 	f.mu.Lock()
 	f.mu.running = nil
-	if g.err == nil {
+	if g.upTo <= f.mu.synced { // Close was faster
+		g.err = f.store.failure.get()
+	} else if g.err == nil {
 		f.mu.sizes[0], f.mu.sizes[1] = g.upTo-f.mu.synced, f.mu.sizes[0]
 		f.mu.synced, f.mu.took = g.upTo, time.Since(began)
 	}
 	f.mu.Unlock()
 	close(g.done)
+}
+
+// settle is called when all that was appended is durable and nothing more will be.
+func (f *flusher) settle() {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.mu.synced = f.appended.Load()
 }
 
 // sync returns when all that Pebble has taken is durable. A failed write of the log

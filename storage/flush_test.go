@@ -127,3 +127,25 @@ func checkCrash(t *testing.T, fs *vfs.MemFS, end int64) {
 		t.Errorf("after a crash the log ends at %d, %d was acknowledged", got, end)
 	}
 }
+
+// TestWaitAfterClose waits only when the store is closed, which made the append durable:
+// one that has not begun, and one that had begun and meets the closed store.
+func TestWaitAfterClose(t *testing.T) {
+	for _, mode := range []FlushMode{FlushSync, FlushWritten} {
+		o := memOptions(vfs.NewMem())
+		o.Flush = mode
+		s := mustOpen(t, o)
+		a, err := mustLog(t, s, 0).AppendLeader(batchOf(1, 10, 0), 0, testTime)
+		if err != nil {
+			t.Fatal(err)
+		}
+		mustClose(t, s)
+		begun := &flush{done: make(chan struct{})}
+		if s.flusher.lead(begun); begun.err != nil {
+			t.Errorf("%v: a flush that Close overtook = %v", mode, begun.err)
+		}
+		if err := a.Pending.Wait(); err != nil {
+			t.Errorf("%v: Wait() after Close = %v", mode, err)
+		}
+	}
+}

@@ -36,7 +36,7 @@ type Log struct {
 		sync.RWMutex
 		state  state
 		damage *DamageError
-		// generation counts the times that the log was emptied.
+		// generation goes up when the log begins to be emptied, and again when it is.
 		generation uint64
 		cleaned    cleaned
 		epochs     []epochStart // ascending in both fields; replaced, never modified
@@ -128,7 +128,10 @@ func (l *Log) changeAny(doing string, do func() error) error {
 	defer l.write.Unlock()
 	generation, err := l.generation(), error(ErrLogDeleted)
 	if !l.deleted.Load() {
-		err = l.noteDamage(generation, do())
+		var first *DamageError
+		if first, err = l.noteDamage(generation, do()); first != nil {
+			l.persistDamage(first)
+		}
 	}
 	if err != nil {
 		return fmt.Errorf("%s %s: %w", doing, l.label(), err)

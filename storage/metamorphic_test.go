@@ -376,7 +376,11 @@ func (mt *modelTest) checkCompacted(t *rapid.T, got []record.Batch, limit int64,
 	}
 	lastOf := make(map[int64]int64) // by producer
 	last := int64(-1)
-	for _, b := range mt.model.batches {
+	ends := make(map[int64]bool) // batches beside the start of an epoch
+	for i, b := range mt.model.batches {
+		if i > 0 && mt.model.batches[i-1].LeaderEpoch() != b.LeaderEpoch() {
+			ends[mt.model.batches[i-1].LastOffset()], ends[b.LastOffset()] = true, true
+		}
 		if b.LastOffset() < limit {
 			lastOf[b.ProducerID()], last = b.LastOffset(), b.LastOffset()
 		}
@@ -392,7 +396,7 @@ func (mt *modelTest) checkCompacted(t *rapid.T, got []record.Batch, limit int64,
 			continue
 		}
 		if !there {
-			if len(left[old.LastOffset()]) > 0 || old.LastOffset() == last ||
+			if len(left[old.LastOffset()]) > 0 || old.LastOffset() == last || ends[old.LastOffset()] ||
 				(old.ProducerID() >= 0 && lastOf[old.ProducerID()] == old.LastOffset()) {
 				t.Fatalf("the batch to %d is gone", old.LastOffset())
 			}
@@ -413,6 +417,22 @@ func (mt *modelTest) checkCompacted(t *rapid.T, got []record.Batch, limit int64,
 	if len(byLast) > 0 {
 		t.Fatalf("%d batches came from nowhere", len(byLast))
 	}
+	was, is := replicaOf(mt.model.batches), replicaOf(got)
+	for epoch := int32(-1); epoch <= was.latestEpoch(); epoch++ {
+		e, end := was.epochEnd(epoch)
+		if ge, gend := is.epochEnd(epoch); ge != e || gend != end {
+			t.Fatalf("a replica answers for epoch %d with %d, %d, want %d, %d", epoch, ge, gend, e, end)
+		}
+	}
+}
+
+// replicaOf is a log that was filled with batches.
+func replicaOf(batches []record.Batch) *model {
+	m := &model{}
+	for _, b := range batches {
+		m.put(b)
+	}
+	return m
 }
 
 func header(b record.Batch) string {

@@ -44,7 +44,7 @@ func (l *Log) Read(from int64, maxBytes int, below int64) (Chunk, error) {
 	return chunk, err
 }
 
-// view runs do for a caller that only reads.
+// view runs do for a caller that only reads and does not hold write.
 func (l *Log) view(doing string, do func() error) error {
 	if err := l.store.enter(); err != nil {
 		return fmt.Errorf("%s %s: %w", doing, l.label(), err)
@@ -52,7 +52,12 @@ func (l *Log) view(doing string, do func() error) error {
 	defer l.store.leave()
 	generation, err := l.generation(), error(ErrLogDeleted)
 	if !l.deleted.Load() {
-		err = l.noteDamage(generation, do())
+		var first *DamageError
+		if first, err = l.noteDamage(generation, do()); first != nil {
+			l.write.Lock()
+			l.persistDamage(first)
+			l.write.Unlock()
+		}
 	}
 	if err != nil {
 		return fmt.Errorf("%s %s: %w", doing, l.label(), err)

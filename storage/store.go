@@ -429,6 +429,7 @@ func (s *Store) Close() error {
 		failed = s.failure.get()
 	}
 	if failed == nil && err == nil {
+		s.flusher.settle()
 		s.meta.Clean = true
 		err = s.meta.write(s.files, s.dir)
 	}

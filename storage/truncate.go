@@ -162,9 +162,10 @@ func (l *Log) Reset(offset int64) error {
 			return fmt.Errorf("to offset %d: %w", offset, ErrOffsetOutOfRange)
 		}
 		st := emptyState(offset)
-		l.mu.Lock()
-		l.mu.generation++ // what readers still find wrong with the old content is over
-		l.mu.Unlock()
+		// What readers find wrong with the old content from here on is over, also what
+		// those find who began before the new content is published.
+		l.nextGeneration()
+		defer l.nextGeneration()
 		b := l.store.db.NewBatch()
 		defer b.Close()
 		b.DeleteRange(prefixKey(l.id, 0), logEnd(l.id), nil)
@@ -179,4 +180,10 @@ func (l *Log) Reset(offset int64) error {
 		l.store.reclaim.add(prefixKey(l.id, kindBatch), kindEnd(l.id, kindBatch))
 		return nil
 	})
+}
+
+func (l *Log) nextGeneration() {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.mu.generation++
 }
