@@ -302,3 +302,47 @@ func TestSilentAgentsAreLeft(t *testing.T) {
 		t.Errorf("the next request goes to agent %d, want 2", at)
 	}
 }
+
+// TestRepeatedWriteOutcome: a repeated write was not applied only if none of the agents can have applied it.
+func TestRepeatedWriteOutcome(t *testing.T) {
+	deaf, refuses, hangs := deaf(t), fake(t, answer(403, "Permission denied")), fake(t, hang)
+	for name, c := range map[string]struct {
+		hosts   []string
+		unknown bool
+	}{
+		"refused connection, then no answer": {[]string{deaf, hangs}, true},
+		"no answer, then refused connection": {[]string{hangs, deaf}, true},
+		"no answer, then refused":            {[]string{hangs, refuses}, true},
+		"refused connection, then refused":   {[]string{deaf, refuses}, false},
+	} {
+		s := newSession(storeAt(t, 300*time.Millisecond, c.hosts...))
+		err := s.Close(t.Context())
+		if errors.Is(err, coordination.ErrOutcomeUnknown) != c.unknown || errors.Is(err, coordination.ErrUnavailable) == c.unknown {
+			t.Errorf("%s: Close() = %v, want an unknown outcome: %v", name, err, c.unknown)
+		}
+	}
+}
+
+// TestOpenSessionIsRefusedByTheSecond: a refusal counts whoever was asked before.
+func TestOpenSessionIsRefusedByTheSecond(t *testing.T) {
+	handler := func(w http.ResponseWriter, r *http.Request) {
+		if r.URL.Path == "/v1/session/create" {
+			answer(200, `{"ID":"sid"}`)(w, r)
+			return
+		}
+		answer(403, "Permission denied")(w, r)
+	}
+	var creates atomic.Int32
+	first := fake(t, func(w http.ResponseWriter, r *http.Request) {
+		if r.URL.Path == "/v1/session/create" {
+			creates.Add(1)
+			answer(200, `{"ID":"sid"}`)(w, r)
+			return
+		}
+		answer(500, "No cluster leader")(w, r)
+	})
+	s := storeAt(t, 10*time.Second, first, fake(t, handler))
+	if _, err := s.OpenSession(t.Context()); err == nil || !strings.Contains(err.Error(), "token_file") || creates.Load() != 1 {
+		t.Errorf("OpenSession() = %v after %d tries at the first agent, want the refusal after 1", err, creates.Load())
+	}
+}

@@ -5,9 +5,11 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"slices"
 	"strings"
 
 	"github.com/regency-project/regency/coordination"
+	"github.com/regency-project/regency/coordination/backend/options"
 )
 
 // requestError is a request that failed, with what decides whether it can have been applied.
@@ -26,6 +28,11 @@ func (e *requestError) says(part string) bool {
 	return e.status != 0 && strings.Contains(e.err.Error(), part)
 }
 
+// refused: the service will give the same answer the next time. (429 is a rate limit.)
+func (e *requestError) refused() bool {
+	return e.status >= 400 && e.status < http.StatusTooManyRequests || e.status != 0 && options.AsFault(e.err) != nil
+}
+
 // harmless: the request certainly changed nothing.
 func (e *requestError) harmless() bool {
 	switch {
@@ -38,6 +45,23 @@ func (e *requestError) harmless() bool {
 		// hands says something else.
 		return e.says("No cluster leader")
 	}
+}
+
+// requestErrors lists the requests that failed, in the order in which they were made: a repeated request has failed at several agents.
+func requestErrors(err error) []*requestError {
+	switch e := err.(type) {
+	case *requestError:
+		return []*requestError{e}
+	case interface{ Unwrap() []error }:
+		var all []*requestError
+		for _, part := range e.Unwrap() {
+			all = append(all, requestErrors(part)...)
+		}
+		return all
+	case interface{ Unwrap() error }:
+		return requestErrors(e.Unwrap())
+	}
+	return nil
 }
 
 // translate turns the error of a read, or of any request that is harmless to repeat, into one of package coordination.
@@ -54,14 +78,15 @@ func translate(verb string, err error) error {
 
 // translateWrite turns the error of a write into one of package coordination.
 func translateWrite(verb string, err error) error {
-	var r *requestError
+	tries := requestErrors(err)
 	switch {
 	case err == nil:
 		return nil
-	case errors.As(err, &r) && r.status == http.StatusRequestEntityTooLarge:
-		return fmt.Errorf("%s: %w: %w", verb, coordination.ErrTooLarge, err)
-	case errors.As(err, &r) && !r.harmless():
+	case slices.ContainsFunc(tries, func(r *requestError) bool { return !r.harmless() }):
+		// One agent may have applied what the next one could not be asked, or refused.
 		return fmt.Errorf("%s: %w: %w", verb, coordination.ErrOutcomeUnknown, err)
+	case slices.ContainsFunc(tries, func(r *requestError) bool { return r.status == http.StatusRequestEntityTooLarge }):
+		return fmt.Errorf("%s: %w: %w", verb, coordination.ErrTooLarge, err)
 	default:
 		return translate(verb, err)
 	}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -48,6 +49,8 @@ func (s *Store) node() string { return "regency-" + strings.ReplaceAll(s.cfg.Pre
 // OpenSession implements backend.Store. A session whose creation was not answered ends by its TTL.
 func (s *Store) OpenSession(ctx context.Context) (backend.Session, error) {
 	var last error
+	var faults options.Faults
+	faulty := map[string]bool{} // agents with which no connection came about because of a setting
 	for {
 		session, err := s.openOnce(ctx)
 		if err == nil {
@@ -56,12 +59,23 @@ func (s *Store) OpenSession(ctx context.Context) (backend.Session, error) {
 		if last == nil || ctx.Err() == nil { // what was wrong says more than that time is up
 			last = err
 		}
-		var r *requestError
-		switch refused := errors.As(err, &r); {
-		case refused && r.says("Invalid Session TTL"):
+		tries := requestErrors(err)
+		switch {
+		case slices.ContainsFunc(tries, func(r *requestError) bool { return r.says("Invalid Session TTL") }):
 			return nil, fmt.Errorf("open session: %w (ask for a longer session=, or lower the servers' session_ttl_min)", translate("create", err))
-		case refused && r.status >= 400 && r.status < 429, options.AsFault(err) != nil, errors.Is(err, coordination.ErrClosed):
+		case slices.ContainsFunc(tries, (*requestError).refused), errors.Is(err, coordination.ErrClosed):
 			return nil, translate("open session", err) // wrong in itself: trying again changes nothing
+		}
+		for _, r := range tries {
+			if options.AsFault(r) != nil {
+				faulty[r.agent] = true
+			}
+		}
+		if s.cfg.Check > 0 && faulty[s.agents.list[0].address] || len(faulty) == len(s.agents.list) { // a check has one agent
+			err = options.AtAll(err)
+		}
+		if fault := faults.Final(err, time.Now()); fault != nil {
+			return nil, translate("open session", fault)
 		}
 		s.logger.Debug("session not opened yet", "error", err)
 		select {

@@ -78,10 +78,14 @@ func (c *coordinator) Close() error {
 func awaitQuorum(ctx context.Context, cfg Config, store *etcd.Store, logger *slog.Logger) error {
 	var told time.Time
 	began := time.Now()
+	var faults options.Faults
 	for {
 		_, err := store.Get(ctx, "chain")
-		if err == nil || options.AsFault(err) != nil {
-			return err
+		if err == nil {
+			return nil
+		}
+		if fault := faults.Final(err, time.Now()); fault != nil {
+			return fmt.Errorf("%w: %w", coordination.ErrUnavailable, fault)
 		}
 		if time.Since(told) >= tellPause && time.Since(began) > time.Second {
 			told = time.Now()

@@ -94,9 +94,10 @@ func (ms *members) demote(m *member) {
 }
 
 // each asks one member after the other, until one gives an answer that counts: nil, or an error that all would give. Each has the try timeout. f must be
-// safe to repeat.
+// safe to repeat. A fault is marked as everywhere if all gave one.
 func (ms *members) each(ctx context.Context, f func(ctx context.Context, m *member) error) error {
 	var last error
+	faults := 0
 	for _, m := range ms.order() {
 		if ms.closed.Load() {
 			return coordination.ErrClosed
@@ -115,6 +116,12 @@ func (ms *members) each(ctx context.Context, f func(ctx context.Context, m *memb
 		if options.AsFault(last) == nil {
 			last = fmt.Errorf("%s: %w", m.endpoint, err)
 		}
+		if options.AsFault(err) != nil {
+			faults++
+		}
+	}
+	if faults == len(ms.all) {
+		return options.AtAll(last)
 	}
 	return last
 }

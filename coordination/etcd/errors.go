@@ -33,6 +33,15 @@ func translateRead(ctx context.Context, verb string, err error) error {
 	return fmt.Errorf("%s: %w: %v", verb, coordination.ErrUnavailable, err)
 }
 
+// translateUnsent is translateRead for a write that was not sent: the end of ctx is told as such, and that nothing was applied.
+func translateUnsent(ctx context.Context, verb string, err error) error {
+	err = translateRead(ctx, verb, err)
+	if ctx.Err() != nil {
+		return fmt.Errorf("%w: %w", coordination.ErrUnavailable, err)
+	}
+	return err
+}
+
 // translateTxn turns the error of a transaction that was sent once into one of package coordination. Only an answer of the service that
 // names a refusal before the proposal means "not applied"; all else, above all a deadline or a broken connection, is an unknown outcome.
 func translateTxn(err error) error {

@@ -4,12 +4,15 @@ import (
 	"context"
 	"errors"
 	"testing"
+	"time"
 
 	"go.etcd.io/etcd/api/v3/v3rpc/rpctypes"
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/status"
 
 	"github.com/regency-project/regency/coordination"
+	"github.com/regency-project/regency/coordination/backend"
+	"github.com/regency-project/regency/coordination/backend/options"
 )
 
 // TestTranslateTxn: two meanings never share an error, and what may have been applied never reads as "not applied".
@@ -67,5 +70,46 @@ func TestTranslateRead(t *testing.T) {
 	cancel(cause)
 	if got := translateRead(ctx, "get", context.Canceled); !errors.Is(got, cause) {
 		t.Errorf("translateRead() after cancellation = %v, want the cause", got)
+	}
+}
+
+// TestUnsentTxn: a transaction whose context ends before it is sent says both that, and that it was not applied.
+func TestUnsentTxn(t *testing.T) {
+	s, err := NewStore(Config{Hosts: []string{"127.0.0.1:1"}, Prefix: "a"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer s.Close()
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	ses := &session{store: s, lease: 1, expired: make(chan struct{})}
+	_, err = ses.Txn(ctx, nil, []backend.Op{{Kind: backend.Set, Key: "chain"}})
+	if !errors.Is(err, coordination.ErrUnavailable) || !errors.Is(err, context.Canceled) || errors.Is(err, coordination.ErrOutcomeUnknown) {
+		t.Errorf("Txn() with a cancelled context = %v, want ErrUnavailable and context.Canceled", err)
+	}
+}
+
+// TestFaultOfOneMember: a fault of one member is not one of all while the others merely fail.
+func TestFaultOfOneMember(t *testing.T) {
+	ms, err := dialMembers(Config{Hosts: []string{"127.0.0.1:1", "127.0.0.1:2"}, Request: time.Second}, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = ms.close() }()
+	for _, faulty := range []int{0, 1, 2} {
+		for i, m := range ms.all {
+			m.fault.Store(nil)
+			if i < faulty {
+				m.fault.Store(&options.Fault{Remedy: "ca: wrong", Err: errors.New("refused")})
+			}
+		}
+		err := ms.each(t.Context(), func(context.Context, *member) error { return nil }) // nobody listens there
+		fault := options.AsFault(err)
+		if (fault != nil) != (faulty > 0) || fault != nil && fault.Everywhere != (faulty == len(ms.all)) {
+			t.Errorf("with %d faulty members of 2: each() = %v (fault %+v)", faulty, err, fault)
+		}
+		if fault := new(options.Faults).Final(err, time.Now()); (fault != nil) != (faulty == len(ms.all)) {
+			t.Errorf("with %d faulty members of 2 the first round is final: %v", faulty, fault)
+		}
 	}
 }

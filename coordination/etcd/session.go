@@ -46,13 +46,17 @@ var _ backend.Session = (*session)(nil)
 func (s *Store) OpenSession(ctx context.Context) (backend.Session, error) {
 	retry := time.NewTicker(100 * time.Millisecond)
 	defer retry.Stop()
+	var faults options.Faults
 	for {
 		ses, err := s.grant(ctx)
 		if err == nil {
 			return ses, nil
 		}
-		if errors.Is(err, coordination.ErrClosed) || refused(err) || options.AsFault(err) != nil {
+		if errors.Is(err, coordination.ErrClosed) || refused(err) {
 			return nil, translateRead(ctx, "open session", err)
+		}
+		if fault := faults.Final(err, time.Now()); fault != nil {
+			return nil, translateRead(ctx, "open session", fault)
 		}
 		select {
 		case <-ctx.Done():

@@ -24,7 +24,7 @@ func (ses *session) Txn(ctx context.Context, guards []backend.Guard, ops []backe
 	s := ses.store
 	m, err := s.ms.connected(ctx)
 	if err != nil {
-		return nil, translateRead(ctx, "txn", err)
+		return nil, translateUnsent(ctx, "txn", err)
 	}
 	compares := []clientv3.Cmp{clientv3.Compare(clientv3.CreateRevision(s.prefix+ses.key), ">", 0)}
 	reads := []clientv3.Op{clientv3.OpGet(s.prefix+ses.key, clientv3.WithKeysOnly())}

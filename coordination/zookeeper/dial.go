@@ -7,6 +7,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"net"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -64,6 +65,13 @@ func (h *hosts) rounds() int {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	return h.mu.attempts / len(h.mu.servers)
+}
+
+// all says whether every server is in the set.
+func (h *hosts) all(set map[string]bool) bool {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	return !slices.ContainsFunc(h.mu.servers, func(s string) bool { return !set[s] })
 }
 
 // pace waits before an attempt: not within the first round, then 25 ms, 50 ms … 200 ms after each full round without a handshake.

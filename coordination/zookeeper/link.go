@@ -57,12 +57,14 @@ type link struct {
 		sync.Mutex
 		up          chan struct{} // closed while a handshaken connection exists
 		wire        *wire
-		connectedAt time.Time     // before the handshake of the present connection was sent
-		incarnation uint64        // counts handshaken connections
-		granted     time.Duration // session timeout
-		renewal     time.Time     // when one was tried last; zero before the first
-		silences    int           // requests in a row that got no answer in time
-		failure     error         // why the last try to connect failed; nil once connected
+		connectedAt time.Time       // before the handshake of the present connection was sent
+		incarnation uint64          // counts handshaken connections
+		granted     time.Duration   // session timeout
+		renewal     time.Time       // when one was tried last; zero before the first
+		silences    int             // requests in a row that got no answer in time
+		failure     error           // why the last try to connect failed; nil once connected
+		apart       time.Time       // since when no connection is handshaken
+		refusedBy   map[string]bool // servers that gave a fault since then
 	}
 }
 
@@ -73,6 +75,7 @@ func newLink(cfg Config, t *tls.Config, logger *slog.Logger, renewed bool, onNod
 		calls: make(chan struct{}, maxCalls), jobs: make(chan func()), over: make(chan struct{}), expired: make(chan struct{}), made: make(chan struct{}),
 	}
 	l.mu.up = make(chan struct{})
+	l.mu.apart, l.mu.refusedBy = time.Now(), map[string]bool{}
 	l.hosts = &hosts{stopped: l.over}
 	conn, _, err := zk.Connect(cfg.Hosts, cfg.Session,
 		zk.WithHostProvider(l.hosts),
@@ -114,11 +117,11 @@ func (l *link) dial(address string) (net.Conn, error) {
 	conn, err := dial(address, limit, l.tls)
 	if err != nil {
 		err = fmt.Errorf("connect %s: %w", address, l.files.Explain(err))
-		l.failed(err)
+		l.failed(address, err)
 		return nil, err
 	}
 	if l.tls != nil {
-		conn = options.Conn{Conn: conn, Files: l.files, OnFault: func(err error) { l.failed(fmt.Errorf("connect %s: %w", address, err)) }}
+		conn = options.Conn{Conn: conn, Files: l.files, OnFault: func(err error) { l.failed(address, fmt.Errorf("connect %s: %w", address, err)) }}
 	}
 	w := &wire{Conn: conn, handshakeEnds: deadline, mute: l.renewed}
 	l.mu.Lock()
@@ -129,20 +132,24 @@ func (l *link) dial(address string) (net.Conn, error) {
 }
 
 // failed keeps why a try to connect failed. A refusal is not overwritten by what follows from it, nor by a server that is down beside it.
-func (l *link) failed(err error) {
+func (l *link) failed(address string, err error) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
+	if options.AsFault(err) != nil {
+		l.mu.refusedBy[address] = true
+	}
 	if options.AsFault(l.mu.failure) == nil {
 		l.mu.failure = err
 	}
 }
 
-// fault says that a setting keeps the link from ever connecting: every server was tried twice, none took us, and one said why.
+// fault says that a setting keeps the link from ever connecting: every server was tried twice, none took us, and all said why, or one did and the others
+// have had the time to.
 func (l *link) fault() *options.Fault {
 	rounds := l.hosts.rounds()
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if rounds < 2 {
+	if rounds < 2 || !l.hosts.all(l.mu.refusedBy) && time.Since(l.mu.apart) < options.FaultPatience {
 		return nil
 	}
 	return options.AsFault(l.mu.failure)
@@ -206,6 +213,7 @@ func (l *link) event(e zk.Event) {
 		l.mu.incarnation++
 		l.mu.silences = 0
 		l.mu.failure = nil
+		clear(l.mu.refusedBy)
 		l.mu.granted = l.mu.wire.granted()
 		if err := l.mu.wire.finish(); err != nil {
 			l.logger.Debug("zookeeper connection broke at once", "server", e.Server, "error", err)
@@ -219,6 +227,7 @@ func (l *link) event(e zk.Event) {
 		select {
 		case <-l.mu.up:
 			l.mu.up = make(chan struct{})
+			l.mu.apart = time.Now()
 		default:
 		}
 	}

@@ -224,3 +224,28 @@ func TestTLS(t *testing.T) {
 		t.Errorf("dial() of a silent server took %v", took)
 	}
 }
+
+// TestFaultOfOneServer: a fault of one server is the link's only once all gave one, or the others have had time to take us.
+func TestFaultOfOneServer(t *testing.T) {
+	h := &hosts{stopped: make(chan struct{})}
+	if err := h.Init([]string{"a", "b"}); err != nil {
+		t.Fatal(err)
+	}
+	h.mu.attempts = 2 * 2
+	l := &link{hosts: h}
+	l.mu.apart, l.mu.refusedBy = time.Now().Add(time.Hour), map[string]bool{} // no time passes
+	l.failed("a", &options.Fault{Remedy: "ca: wrong", Err: errors.New("refused")})
+	l.failed("b", errors.New("no answer"))
+	if f := l.fault(); f != nil {
+		t.Errorf("fault() = %v, although only one of two servers gave one", f)
+	}
+	l.mu.apart = time.Now().Add(-options.FaultPatience)
+	if l.fault() == nil {
+		t.Error("fault() waits for ever for a server that does not answer")
+	}
+	l.mu.apart = time.Now().Add(time.Hour)
+	l.failed("b", &options.Fault{Remedy: "ca: wrong", Err: errors.New("refused")})
+	if l.fault() == nil {
+		t.Error("fault() = nil, although both servers gave one")
+	}
+}

@@ -262,27 +262,37 @@ func (s *Store) exists(ctx context.Context, path string) (found bool, err error)
 }
 
 // GetMany implements backend.Store.
-func (s *Store) GetMany(ctx context.Context, keys []string) (entries []backend.Entry, err error) {
-	err = s.repeat(ctx, "get many", func(r *reader) (err error) {
-		entries, err = s.readAll(ctx, r.link, keys)
+func (s *Store) GetMany(ctx context.Context, keys []string) ([]backend.Entry, error) {
+	var nodes []node
+	err := s.repeat(ctx, "get many", func(r *reader) (err error) {
+		nodes, err = readAll(ctx, keys, func(ctx context.Context, key string) (node, error) { return s.read(ctx, r.link, key) })
 		return err
 	})
-	return entries, err
+	if err != nil {
+		return nil, err
+	}
+	for i, n := range nodes {
+		// What a guard would not believe has no place in the cache, from which it would drive what one does.
+		if n.meta.version == 0 || n.meta.ephemeral() || !deletable(keys[i]) {
+			s.seen.put(keys[i], n.meta)
+		}
+	}
+	return entriesOf(nodes), nil
 }
 
 // readAll pipelines the reads: as many as parallelReads wait for their answers at the same time.
-func (s *Store) readAll(ctx context.Context, l *link, keys []string) ([]backend.Entry, error) {
-	entries := make([]backend.Entry, len(keys))
+func readAll(ctx context.Context, keys []string, read func(context.Context, string) (node, error)) ([]node, error) {
+	nodes := make([]node, len(keys))
 	var next atomic.Int64
 	g, ctx := errgroup.WithContext(ctx)
 	for range min(parallelReads, len(keys)) {
 		g.Go(func() error {
 			for i := next.Add(1) - 1; i < int64(len(keys)); i = next.Add(1) - 1 {
-				n, err := s.read(ctx, l, keys[i])
+				n, err := read(ctx, keys[i])
 				if err != nil {
 					return err
 				}
-				entries[i] = n.entry
+				nodes[i] = n
 			}
 			return nil
 		})
@@ -290,7 +300,15 @@ func (s *Store) readAll(ctx context.Context, l *link, keys []string) ([]backend.
 	if err := g.Wait(); err != nil {
 		return nil, err
 	}
-	return entries, nil
+	return nodes, nil
+}
+
+func entriesOf(nodes []node) []backend.Entry {
+	entries := make([]backend.Entry, len(nodes))
+	for i, n := range nodes {
+		entries[i] = n.entry
+	}
+	return entries
 }
 
 // List implements backend.Store.
@@ -317,8 +335,8 @@ func (s *Store) listOnce(ctx context.Context, l *link, dir string) ([]backend.En
 	if err != nil {
 		return nil, err
 	}
-	entries, err := s.readAll(ctx, l, keys)
-	return present(entries), err
+	nodes, err := readAll(ctx, keys, func(ctx context.Context, key string) (node, error) { return s.read(ctx, l, key) })
+	return present(entriesOf(nodes)), err
 }
 
 func childKeys(dir string, names []string) ([]string, error) {

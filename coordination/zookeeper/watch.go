@@ -296,26 +296,22 @@ func (s *Store) watchedList(ctx context.Context, r *reader, dir string, wake cha
 	for key := range followed {
 		gone[key] = true
 	}
-	entries := make([]backend.Entry, 0, len(keys))
 	for _, key := range keys {
 		if !followed[key] {
 			followed[key] = true
 			r.hub.follow(s.path(key), wake)
 		}
 		delete(gone, key)
-		n, err := s.watchedRead(ctx, r, key)
-		if err != nil {
-			return nil, err
-		}
-		if n.entry.Version != 0 {
-			entries = append(entries, n.entry)
-		}
+	}
+	nodes, err := readAll(ctx, keys, func(ctx context.Context, key string) (node, error) { return s.watchedRead(ctx, r, key) })
+	if err != nil {
+		return nil, err
 	}
 	for key := range gone {
 		delete(followed, key)
 		r.hub.unfollow(s.path(key), wake)
 	}
-	return entries, nil
+	return present(entriesOf(nodes)), nil
 }
 
 // sameVersions compares two lists regardless of order.

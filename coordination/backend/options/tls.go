@@ -55,8 +55,9 @@ func (t TLS) Load() (*tls.Config, error) {
 
 // Fault is an error that no repetition mends: a setting must be changed. Remedy names it.
 type Fault struct {
-	Remedy string
-	Err    error
+	Remedy     string
+	Everywhere bool // every server gave one
+	Err        error
 }
 
 func (f *Fault) Error() string { return f.Remedy + ": " + f.Err.Error() }
