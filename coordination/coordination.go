@@ -80,13 +80,17 @@ type Leadership interface {
 	// Commit applies all mutations atomically, or none, as the next commit of the chain, and returns its sequence number.
 	// Calls are serialized. Errors: ErrFenced (not applied; the term is over), ErrOutcomeUnknown (the commit may or may not have been
 	// applied: the next Commit settles it first, and the watch tells), ErrTooLarge (not applied), ErrUnavailable (not applied: the
-	// session is Suspect or the service refused). ErrFenced together with ErrOutcomeUnknown: the term is over and the ring no longer says.
+	// session is Suspect or the service refused), ErrLineage (the store was emptied, replaced or set back: the term is over and what it wrote is not in
+	// that store), ErrSessionLost or ErrClosed (not applied; the term is over with its session). ErrFenced together with ErrOutcomeUnknown: the term
+	// is over and the ring no longer says. No other two come together: the text of ErrOutcomeUnknown names its cause, errors.Is does not find it.
 	Commit(ctx context.Context, m []Mutation) (uint64, error)
-	// Done is closed when the term is over: fenced by a successor, session Lost, or resigned. Err says which.
+	// Done is closed when the term is over. Err says why, wrapped: ErrFenced (by a successor, or resigned), ErrSessionLost, ErrClosed (the session or the
+	// coordinator was closed), or ErrLineage (the store was emptied, replaced by another's or set back). It is nil before.
 	Done() <-chan struct{}
 	Err() error
-	// Resign gives the leadership up at once; the next candidate need not wait for the session. A commit that is under way is cut off; once Resign
-	// returned nil, none of this term applies any more. After an error it may be called again.
+	// Resign gives the leadership up at once; the next candidate need not wait for the session. A commit that is under way is cut off, and
+	// Resign waits, up to two seconds and whatever ctx says, for it to find out what became of it. Once Resign returned nil, none of this term applies any
+	// more. After an error it may be called again.
 	Resign(ctx context.Context) error
 }
 

@@ -25,6 +25,9 @@ var errRaced = errors.New("raced")
 func (s *session) Campaign(ctx context.Context) (coordination.Leadership, error) {
 	ctx, cancel := s.merge(ctx)
 	defer cancel()
+	if s.registration() == nil && ctx.Err() == nil { // not only once there is a vacancy
+		return nil, fmt.Errorf("campaign: %w", coordination.ErrNotRegistered)
+	}
 	request := uuid.New()
 	l, err := s.claimUnread(ctx, request)
 	for {

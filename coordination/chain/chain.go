@@ -28,7 +28,7 @@ import (
 const (
 	chainKey      = "chain"
 	controllerKey = "controller"
-	// RingSlots is how many commits a watch may lag behind before it must read everything again.
+	// RingSlots: a watch that lags behind by this many commits must read everything again.
 	RingSlots = 64
 	// inlineLimit: commits up to this size travel in the chain record itself, so that a watcher has them without another read.
 	inlineLimit = 16 << 10
@@ -148,6 +148,20 @@ func recordName(k string) (string, error) { return url.PathUnescape(strings.Trim
 func retryable(err error) bool {
 	return errors.Is(err, coordination.ErrUnavailable) || errors.Is(err, coordination.ErrOutcomeUnknown) ||
 		errors.Is(err, context.DeadlineExceeded)
+}
+
+// backoff is a pause that doubles.
+type backoff struct {
+	from, to, next time.Duration
+}
+
+func (b *backoff) reset() { b.next = 0 }
+
+// wait pauses; false when ctx ended.
+func (b *backoff) wait(ctx context.Context) bool {
+	d := max(b.next, b.from)
+	b.next = min(2*d, b.to)
+	return pause(ctx, d)
 }
 
 // pause waits d, or until ctx ends; false then.

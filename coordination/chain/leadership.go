@@ -98,24 +98,36 @@ func (l *leadership) Err() error {
 }
 
 // observe ends the term when the chain shows a newer epoch, so that a leader that commits nothing learns of its successor too, or when the
-// store was set back.
+// store was emptied, replaced by another's or set back.
 func (l *leadership) observe() {
 	var told uint64 // the version told last, also by a watch that has ended since
 	for l.ctx.Err() == nil {
 		_ = l.s.c.store.Watch(l.ctx, chainKey, func(e backend.Entry) {
-			h, err := decodeHead(chainKey, e.Value)
-			switch {
-			case err == nil && h.epoch > l.claim.epoch:
-				l.fence(h)
-			case err == nil && e.Version == told && h.seq < l.s.c.seen.newest().seq:
-				// Told again, and it is less than was seen. (The news of a commit may come after its own answer: no reason for a read.)
-				if _, _, err := l.s.c.readHead(l.ctx); errors.Is(err, coordination.ErrLineage) {
-					l.cancel(fmt.Errorf("epoch %d: %w", l.claim.epoch, err))
-				}
-			}
+			l.judge(e, e.Version == told)
 			told = e.Version
 		})
 		pause(l.ctx, retryPause)
+	}
+}
+
+// judge looks at the chain record as a watch told it, perhaps again. What can be a stale server's is proven by a linearizable read.
+func (l *leadership) judge(e backend.Entry, again bool) {
+	if e.Version != 0 {
+		h, err := decodeHead(chainKey, e.Value)
+		switch {
+		case err != nil:
+			l.s.c.log.Warn("chain record ignored", "error", err)
+			return
+		case h.lineage != l.claim.lineage:
+		case h.epoch > l.claim.epoch:
+			l.fence(h)
+			return
+		case !again || h.seq >= l.s.c.seen.newest().seq: // the news of a commit may come after its own answer: no reason for a read
+			return
+		}
+	}
+	if _, _, err := l.s.c.readHead(l.ctx); errors.Is(err, coordination.ErrLineage) {
+		l.cancel(fmt.Errorf("epoch %d: %w", l.claim.epoch, err))
 	}
 }
 
@@ -310,8 +322,11 @@ func (l *leadership) settleLocked(ctx context.Context) (applied bool, err error)
 		case err == nil:
 			return l.settleFromRingLocked(ctx, *h)
 		}
+		if errors.Is(err, coordination.ErrLineage) {
+			l.cancel(fmt.Errorf("epoch %d: %w", l.claim.epoch, err))
+		}
 		if ctx.Err() != nil || !(retryable(err) || errors.Is(err, coordination.ErrConflict)) {
-			return false, fmt.Errorf("commit %d: %w: %w", l.mu.pending.seq, coordination.ErrOutcomeUnknown, err)
+			return false, unknown(*l.mu.pending, err)
 		}
 		pause(ctx, retryPause)
 	}
@@ -322,11 +337,11 @@ func (l *leadership) settleFromRingLocked(ctx context.Context, by head) (applied
 	pending := *l.mu.pending
 	e, err := l.s.c.store.Get(ctx, slotKey(pending.seq))
 	if err != nil {
-		return false, fmt.Errorf("commit %d: %w: %w", pending.seq, coordination.ErrOutcomeUnknown, err)
+		return false, unknown(pending, err)
 	}
 	slot, err := decodeHead(e.Key, e.Value)
 	if err != nil {
-		return false, fmt.Errorf("commit %d: %w: %w", pending.seq, coordination.ErrOutcomeUnknown, err)
+		return false, unknown(pending, err)
 	}
 	l.fence(by)
 	switch {
@@ -337,6 +352,12 @@ func (l *leadership) settleFromRingLocked(ctx context.Context, by head) (applied
 		return false, fmt.Errorf("commit %d: %w", pending.seq, l.Err())
 	}
 	return false, fmt.Errorf("commit %d: %w; the ring has moved past it: %w", pending.seq, l.Err(), coordination.ErrOutcomeUnknown)
+}
+
+// unknown is the error of a commit whose outcome could not be found out. The cause is only told: that a read was not answered (ErrUnavailable) or that a
+// no-op was refused (ErrConflict) would read as if the commit had not been applied.
+func unknown(pending head, cause error) error {
+	return fmt.Errorf("commit %d: %w: %v", pending.seq, coordination.ErrOutcomeUnknown, cause)
 }
 
 // deposedLocked turns a conflict on the chain into the end of the term.
@@ -351,7 +372,7 @@ func (l *leadership) deposedLocked(ctx context.Context, conflict error) error {
 		return fmt.Errorf("commit: %w", err)
 	}
 	l.cancel(fmt.Errorf("epoch %d: the chain moved under us: %w", l.claim.epoch, coordination.ErrFenced))
-	return fmt.Errorf("commit: %w: %w", coordination.ErrFenced, conflict)
+	return fmt.Errorf("commit: %w: %v", coordination.ErrFenced, conflict)
 }
 
 // Resign deletes the controller key if it is ours; the epoch stays until the next claim.

@@ -45,7 +45,7 @@ func TestWatchBeginsUnderCommits(t *testing.T) {
 				t.Errorf("Commit() = %v", err)
 			}
 			last = seq
-			if i%(chain.RingSlots/2) != 0 {
+			if i%(chain.RingSlots/4) != 0 {
 				continue
 			}
 			for before, deadline := store.looks.Load(), time.Now().Add(5*time.Second); store.looks.Load() == before; time.Sleep(time.Millisecond) {

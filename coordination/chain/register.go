@@ -110,18 +110,32 @@ func (s *session) registrationGone(ctx context.Context, reg coordination.Registe
 	return true
 }
 
+// evictRaces is how often an eviction is sent again at once. After that many it is no race with claims and resignations, each of which is another's success,
+// but a service that refuses for a reason of its own.
+const (
+	evictRaces    = 3
+	evictPause    = 10 * time.Millisecond
+	maxEvictPause = 500 * time.Millisecond
+)
+
 // Evict implements coordination.Session.
 func (s *session) Evict(ctx context.Context, r coordination.Registered) error {
-	for {
+	pauses := backoff{from: evictPause, to: maxEvictPause}
+	for n := 1; ; n++ {
 		err := s.evictOnce(ctx, r)
 		if err == nil {
 			return nil
 		}
 		var conflict *coordination.ConflictError
-		if errors.As(err, &conflict) && conflict.Key == controllerKey && ctx.Err() == nil {
-			continue // a claim or a resignation came between the read and the transaction; each such race is another's success
+		if !errors.As(err, &conflict) || conflict.Key != controllerKey {
+			return fmt.Errorf("evict broker %d: %w", r.ID, err)
 		}
-		return fmt.Errorf("evict broker %d: %w", r.ID, err)
+		if n > evictRaces {
+			pauses.wait(ctx)
+		}
+		if ctx.Err() != nil { // no ErrConflict: the registration still is the given one
+			return fmt.Errorf("evict broker %d: refused %d times (%v): %w: %w", r.ID, n, err, coordination.ErrUnavailable, context.Cause(ctx))
+		}
 	}
 }
 

@@ -10,8 +10,8 @@ import (
 )
 
 // Rewrite returns the key of the chain record and the operations that make st the head of an existing chain, as a claim without mutations would have
-// left it. It is for recovery tools and tests: who applies it goes around every fence. Processes that have seen a later commit refuse the store
-// from then on.
+// left it. It is for tests alone, which make with it what takes years (the last epoch) or an accident (a store that was set back): no process of a cluster
+// calls it, and the name says what it does. Who applies it goes around every fence; processes that have seen a later commit refuse the store from then on.
 func Rewrite(st coordination.Status) (key string, ops []backend.Op, err error) {
 	lineage, err := uuid.Parse(st.Lineage)
 	if err != nil {

@@ -65,3 +65,12 @@ func (before commitID) since(h *head) error {
 	}
 	return nil
 }
+
+// forked is the error for a commit that the store shows and that is not of the seen one's history.
+func (seen commitID) forked(found commitID) error {
+	return fmt.Errorf("the store holds %s, which is not the history of %s that was seen: it was set back and went on: %w", found, seen, coordination.ErrLineage)
+}
+
+func (id commitID) String() string {
+	return fmt.Sprintf("commit %d (epoch %d, request %s) of %s", id.seq, id.epoch, id.request, id.lineage)
+}

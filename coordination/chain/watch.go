@@ -21,6 +21,7 @@ func (c *Coordinator) Watch(ctx context.Context, fn func(coordination.Event)) er
 	w := &watcher{c: c, fn: fn}
 	c.keys.acquire(w)
 	defer c.keys.release(w)
+	gaps := backoff{from: gapPause, to: maxGapPause}
 	for {
 		err := w.follow(ctx)
 		switch {
@@ -33,7 +34,13 @@ func (c *Coordinator) Watch(ctx context.Context, fn func(coordination.Event)) er
 			if w.loaded { // or else the receiver has nothing yet, or knows already
 				fn(coordination.Event{Kind: coordination.Resync, Seq: w.seq, Epoch: w.epoch, Lineage: w.lineage.String()})
 			}
-			w.loaded = false
+			if w.went { // the last listing was worth its cost
+				gaps.reset()
+			}
+			w.loaded, w.went = false, false
+			if !gaps.wait(ctx) {
+				return context.Cause(ctx)
+			}
 			continue
 		}
 		c.log.Debug("watch renewed", "error", err)
@@ -43,11 +50,19 @@ func (c *Coordinator) Watch(ctx context.Context, fn func(coordination.Event)) er
 	}
 }
 
+// A watch that cannot follow reads the whole state each time: the pauses between leave the service something for those that can.
+const (
+	gapPause    = 50 * time.Millisecond
+	maxGapPause = time.Second
+)
+
 // watcher is the state of one Watch: where the receiver is.
 type watcher struct {
 	c       *Coordinator
 	fn      func(coordination.Event)
 	loaded  bool
+	went    bool // on from the last Snapshot, by a Delta or an Alive
+	fresh   bool // the store's watch has told nothing yet that continues what the receiver has
 	lineage uuid.UUID
 	seq     uint64
 	epoch   int32
@@ -59,6 +74,7 @@ type watcher struct {
 func (w *watcher) follow(ctx context.Context) error {
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
+	w.fresh = true
 	err := w.c.store.Watch(ctx, chainKey, func(e backend.Entry) {
 		if ctx.Err() != nil {
 			return
@@ -90,18 +106,34 @@ func (w *watcher) advance(ctx context.Context, e backend.Entry) error {
 	case h.seq < w.seq || h.seq == w.seq && h.request != w.request: // a stale server, or a store that was set back: a linearizable read tells
 		_, _, err := w.c.readHead(ctx)
 		return err
+	case h.epoch < w.epoch: // before any delivery, and before a claim is made on it
+		return w.id().forked(h.id())
 	case h.seq == w.seq: // heartbeat
+		w.went, w.fresh = true, false
 		w.c.keys.saw(w, h, e.Version)
 		w.fn(coordination.Event{Kind: coordination.Alive, Lineage: w.lineage.String(), Seq: w.seq, Epoch: w.epoch, Holder: w.holder})
 		return nil
 	}
-	// Before the delivery: its receiver may be what starts a claim.
-	w.c.keys.saw(w, h, e.Version)
-	if h.seq == w.seq+1 && h.inline {
+	if h.seq == w.seq+1 && h.inline && !w.fresh {
+		w.c.keys.saw(w, h, e.Version) // before the delivery: its receiver may be what starts a claim
 		w.deliver(h)
 		return nil
 	}
-	return w.catchUp(ctx, h.seq)
+	// While no store watch ran, the store may have been set back and have gone on past the receiver: the ring tells whose continuation this is.
+	hs, err := w.c.readOn(ctx, w.id(), h.seq)
+	if err != nil {
+		return err
+	}
+	w.fresh = false
+	w.c.keys.saw(w, h, e.Version)
+	for _, h := range hs {
+		w.deliver(h)
+	}
+	return nil
+}
+
+func (w *watcher) id() commitID {
+	return commitID{lineage: w.lineage, epoch: w.epoch, seq: w.seq, request: w.request}
 }
 
 // absent: before bootstrap that is normal; afterwards it must be proven by a linearizable read.
@@ -116,7 +148,7 @@ func (w *watcher) absent(ctx context.Context) error {
 // load sends a Snapshot: the records as listed after the chain was at a, brought forward by the ring to b. Ring records hold full values, so replaying
 // what a listed record already contains changes nothing. That a may be old (it is what the store's watch told) costs no more than ring records.
 func (w *watcher) load(ctx context.Context, a head) error {
-	records, newer, err := w.list(ctx, a.seq+1)
+	records, newer, err := w.list(ctx, a.id())
 	if err != nil {
 		return err
 	}
@@ -127,31 +159,29 @@ func (w *watcher) load(ctx context.Context, a head) error {
 	if b == nil {
 		return fmt.Errorf("%w: the chain record vanished", coordination.ErrUnavailable)
 	}
-	last, err := w.c.readRing(ctx, a.seq+1+uint64(len(newer)), b.seq)
+	last, err := w.c.readOn(ctx, newer.to, b.seq)
 	if err != nil {
 		return err
 	}
-	for _, h := range append(newer, last...) {
-		replay(records, h.mutations)
-	}
-	w.loaded, w.lineage, w.seq, w.epoch, w.holder, w.request = true, b.lineage, b.seq, b.epoch, b.holder, b.request
+	newer.add(last)
+	newer.replay(records)
+	w.loaded, w.fresh = true, false
+	w.lineage, w.seq, w.epoch, w.holder, w.request = b.lineage, b.seq, b.epoch, b.holder, b.request
 	w.c.keys.saw(w, *b, version)
 	w.c.keys.load(w, w.seq, records)
 	w.fn(coordination.Event{Kind: coordination.Snapshot, Lineage: b.lineage.String(), Seq: b.seq, Epoch: b.epoch, Holder: b.holder, Records: records})
 	return nil
 }
 
-const (
-	// ringPause is how often a long listing looks at the ring, which must not turn over meanwhile: at a thousand commits a second it has 64 ms.
-	ringPause = 30 * time.Millisecond
-	// maxNewer bounds the commits that are kept until the listing is done; after that many it begins anew.
-	maxNewer = 64 * RingSlots
-)
+// ringPause is how often a long listing looks at the ring, which must not turn over meanwhile: at a thousand commits a second it has 64 ms.
+const ringPause = 30 * time.Millisecond
 
-// list reads all records, and the commits from the given one on that are made while it does: a listing takes longer than the ring lasts where there are many
+// list reads all records, and the commits after the given one that are made while it does: a listing takes longer than the ring lasts where there are many
 // records and many commits, and without them a watch would never begin.
-func (w *watcher) list(ctx context.Context, from uint64) (records map[string][]byte, newer []head, err error) {
+func (w *watcher) list(ctx context.Context, after commitID) (records map[string][]byte, newer *folded, err error) {
+	newer = &folded{to: after, last: map[string][]byte{}}
 	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
 	listed := make(chan error, 1)
 	go func() {
 		var err error
@@ -163,18 +193,15 @@ func (w *watcher) list(ctx context.Context, from uint64) (records map[string][]b
 	for {
 		select {
 		case err = <-listed:
-			cancel()
 			return records, newer, err
 		case <-look.C:
-			some, err := w.c.commitsFrom(ctx, from+uint64(len(newer)))
-			if newer = append(newer, some...); len(newer) > maxNewer {
-				err = fmt.Errorf("%d commits since the listing began: %w", len(newer), errGap)
-			}
-			if errors.Is(err, errGap) { // any other error is worth another look
+			some, err := w.c.commitsAfter(ctx, newer.to)
+			if errors.Is(err, errGap) || errors.Is(err, coordination.ErrLineage) || errors.Is(err, coordination.ErrClosed) {
 				cancel()
 				<-listed
 				return nil, nil, err
 			}
+			newer.add(some) // none after any other error, which is worth another look
 		}
 	}
 }
@@ -195,69 +222,9 @@ func (c *Coordinator) listRecords(ctx context.Context) (map[string][]byte, error
 	return records, nil
 }
 
-// commitsFrom reads the commits from the given one to the newest.
-func (c *Coordinator) commitsFrom(ctx context.Context, from uint64) ([]head, error) {
-	h, _, err := c.readHead(ctx)
-	if err != nil || h == nil {
-		return nil, err
-	}
-	return c.readRing(ctx, from, h.seq)
-}
-
-func replay(records map[string][]byte, ms []coordination.Mutation) {
-	for _, m := range ms {
-		if m.Value == nil {
-			delete(records, m.Key)
-		} else {
-			records[m.Key] = m.Value
-		}
-	}
-}
-
-func (w *watcher) catchUp(ctx context.Context, to uint64) error {
-	hs, err := w.c.readRing(ctx, w.seq+1, to)
-	if err != nil {
-		return err
-	}
-	for _, h := range hs {
-		w.deliver(h)
-	}
-	return nil
-}
-
 func (w *watcher) deliver(h head) {
-	w.seq, w.epoch, w.holder, w.request = h.seq, h.epoch, h.holder, h.request
+	w.seq, w.epoch, w.holder, w.request, w.went = h.seq, h.epoch, h.holder, h.request, true
 	w.c.seen.note(h.id())
 	w.c.keys.advance(w, h.seq, h.mutations)
 	w.fn(coordination.Event{Kind: coordination.Delta, Lineage: h.lineage.String(), Seq: h.seq, Epoch: h.epoch, Holder: h.holder, Mutations: h.mutations})
-}
-
-// readRing reads the commits from..to, in order; errGap if one was overwritten.
-func (c *Coordinator) readRing(ctx context.Context, from, to uint64) ([]head, error) {
-	if to < from {
-		return nil, nil
-	}
-	if to-from >= RingSlots {
-		return nil, fmt.Errorf("commits %d to %d: %w", from, to, errGap)
-	}
-	var keys []string
-	for seq := from; seq <= to; seq++ {
-		keys = append(keys, slotKey(seq))
-	}
-	entries, err := c.store.GetMany(ctx, keys)
-	if err != nil {
-		return nil, fmt.Errorf("read ring: %w", err)
-	}
-	hs := make([]head, 0, len(entries))
-	for i, e := range entries {
-		h, err := decodeHead(keys[i], e.Value)
-		if err != nil {
-			return nil, err
-		}
-		if h.seq != from+uint64(i) {
-			return nil, fmt.Errorf("slot %s holds commit %d, want %d: %w", keys[i], h.seq, from+uint64(i), errGap)
-		}
-		hs = append(hs, h)
-	}
-	return hs, nil
 }

@@ -62,14 +62,16 @@ func (e *env) lapses(s coordination.Session, stop func()) {
 	stopped := time.Now()
 	var suspect, valid time.Time // when the session first was, and last was
 	for {
-		// The state first: what is gone now was gone, or not, when the state was read.
+		// The state first: what is gone now was gone, or not, when the state was read. The process may be stopped between any two of these, and was Valid
+		// for certain only before it asked.
+		asked := time.Now()
 		state, gone := s.State(), seen.revision(1) != r.Revision
 		now := time.Now()
 		switch {
 		case state == coordination.Valid && gone && s.State() == coordination.Valid:
 			e.Fatalf("the registration is gone %v after the last renewal while the session is valid", now.Sub(stopped))
 		case state == coordination.Valid:
-			valid = now
+			valid = asked
 		case state == coordination.Suspect && suspect.IsZero():
 			suspect = now
 		case state == coordination.Lost && suspect.IsZero() && now.Sub(valid) < s.Timeout()/50:

@@ -64,7 +64,7 @@ func (s *Server) SetDown(down bool) {
 		if down {
 			x.timer.Stop()
 		} else {
-			x.timer.Reset(s.timeout)
+			x.prolongLocked()
 		}
 	}
 	s.wakeLocked()
@@ -75,10 +75,11 @@ func (s *Server) wakeLocked() {
 	s.mu.changed = make(chan struct{})
 }
 
+// expire is called by the session's timer. Between its firing and the lock the session may have been renewed.
 func (s *Server) expire(id uint64) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if !s.mu.down {
+	if x := s.mu.sessions[id]; x != nil && !s.mu.down && !time.Now().Before(x.until) {
 		s.endLocked(id)
 	}
 }
@@ -252,7 +253,7 @@ func (s *Server) open() *session {
 	}
 	s.mu.session++
 	id := s.mu.session
-	x := &session{s: s, id: id}
+	x := &session{s: s, id: id, until: time.Now().Add(s.timeout)}
 	x.timer = time.AfterFunc(s.timeout, func() { s.expire(id) })
 	s.mu.sessions[id] = x
 	return x
@@ -262,8 +263,14 @@ type session struct {
 	s     *Server
 	id    uint64
 	timer *time.Timer
-	// closed by its own Close; under the server's lock
-	closed bool
+	// under the server's lock
+	until  time.Time // not over before
+	closed bool      // by its own Close
+}
+
+func (x *session) prolongLocked() {
+	x.until = time.Now().Add(x.s.timeout)
+	x.timer.Reset(x.s.timeout)
 }
 
 // overLocked is why the session can do nothing any more.
@@ -294,7 +301,7 @@ func (x *session) Renew(ctx context.Context) (time.Time, error) {
 	if err := x.overLocked(); err != nil {
 		return time.Time{}, err
 	}
-	x.timer.Reset(x.s.timeout)
+	x.prolongLocked()
 	return now.Add(x.s.timeout * 9 / 10), nil
 }
 

@@ -103,13 +103,10 @@ func (c *coordinator) claimed(l coordination.Leadership) coordination.Leadership
 
 // end names why the term is over.
 func (l *leadership) end() string {
-	switch {
-	case l.resigned.Load():
+	if l.resigned.Load() {
 		return "resigned"
-	case errors.Is(l.Err(), coordination.ErrFenced):
-		return "fenced"
 	}
-	return "session_lost"
+	return Kind(l.Err())
 }
 
 func (l *leadership) Resign(ctx context.Context) error {

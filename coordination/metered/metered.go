@@ -11,7 +11,9 @@
 //	regency_coordination_watch_events_total{backend,operation}         counter    calls of a watch's receiver, heartbeats included
 //	regency_coordination_session_events_total{backend,event}           counter    opened, valid (again), suspect, lost, closed
 //	regency_coordination_sessions{backend,state}                       gauge      open sessions of this process by state: valid, suspect
-//	regency_coordination_leadership_events_total{backend,event}        counter    claimed, usurped (also counted as claimed), fenced, session_lost, resigned
+//	regency_coordination_leadership_events_total{backend,event}        counter    claimed, usurped (also counted as claimed); and how a term
+//	                                                                              ended: resigned, fenced, session_lost, lineage (the store was
+//	                                                                              emptied, replaced or set back), closed (session or coordinator)
 //	regency_coordination_leader_epoch{backend}                         gauge      controller epoch that this process holds, 0 while it holds none
 package metered
 
@@ -58,7 +60,7 @@ func New(r prometheus.Registerer) (*Metrics, error) {
 		events:     counter("watch_events_total", "Calls of a watch's receiver, heartbeats included.", "backend", "operation"),
 		session:    counter("session_events_total", "Changes of sessions: opened, valid (again), suspect, lost, closed.", "backend", "event"),
 		sessions:   gauge("sessions", "Open sessions by state.", "backend", "state"),
-		leadership: counter("leadership_events_total", "Changes of leadership: claimed, usurped, fenced, session_lost, resigned.", "backend", "event"),
+		leadership: counter("leadership_events_total", "Changes of leadership: claimed, usurped; resigned, fenced, session_lost, lineage, closed.", "backend", "event"),
 		epoch:      gauge("leader_epoch", "Controller epoch that this process holds, 0 while it holds none.", "backend"),
 	}
 	var errs []error
@@ -68,7 +70,7 @@ func New(r prometheus.Registerer) (*Metrics, error) {
 	return m, errors.Join(errs...)
 }
 
-// Kind is the label of an error: conflict, session_lost, outcome_unknown, too_large, fenced, closed, cancelled (the caller ended it), unavailable, or other.
+// Kind is the label of an error: conflict, session_lost, lineage, outcome_unknown, too_large, fenced, closed, cancelled (the caller ended it), unavailable, or other.
 func Kind(err error) string {
 	for _, k := range []struct {
 		target error
@@ -76,6 +78,7 @@ func Kind(err error) string {
 	}{
 		{coordination.ErrConflict, "conflict"},
 		{coordination.ErrSessionLost, "session_lost"},
+		{coordination.ErrLineage, "lineage"},
 		{coordination.ErrOutcomeUnknown, "outcome_unknown"},
 		{coordination.ErrTooLarge, "too_large"},
 		{coordination.ErrFenced, "fenced"},
