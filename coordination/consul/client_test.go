@@ -325,26 +325,21 @@ func TestRepeatedWriteOutcome(t *testing.T) {
 
 // TestOpenSessionIsRefusedByTheSecond: a refusal counts whoever was asked before.
 func TestOpenSessionIsRefusedByTheSecond(t *testing.T) {
-	handler := func(w http.ResponseWriter, r *http.Request) {
-		if r.URL.Path == "/v1/session/create" {
-			answer(200, `{"ID":"sid"}`)(w, r)
-			return
-		}
-		answer(400, "Bad request: as the test says")(w, r)
-	}
 	var creates atomic.Int32
-	first := fake(t, func(w http.ResponseWriter, r *http.Request) {
-		if r.URL.Path == "/v1/session/create" {
-			creates.Add(1)
-			answer(200, `{"ID":"sid"}`)(w, r)
-			return
-		}
-		answer(500, "No cluster leader")(w, r)
-	})
-	s := storeAt(t, 10*time.Second, first, fake(t, handler))
+	agent := func(status int, body string) string {
+		return fake(t, func(w http.ResponseWriter, r *http.Request) {
+			if r.URL.Path == "/v1/session/create" {
+				creates.Add(1)
+				answer(200, `{"ID":"sid"}`)(w, r)
+				return
+			}
+			answer(status, body)(w, r)
+		})
+	}
+	s := storeAt(t, 10*time.Second, agent(500, "No cluster leader"), agent(400, "Bad request: as the test says"))
 	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
 	defer cancel()
 	if _, err := s.OpenSession(ctx); err == nil || !strings.Contains(err.Error(), "as the test says") || creates.Load() != 1 {
-		t.Errorf("OpenSession() = %v after %d tries at the first agent, want the refusal after 1", err, creates.Load())
+		t.Errorf("OpenSession() = %v after %d tries, want the refusal after 1", err, creates.Load())
 	}
 }
