@@ -47,28 +47,28 @@ func (s *seen) note(id commitID) {
 	}
 }
 
-// since refuses what a read shows (nil: an empty store) if it was sent when before was known already.
-func (before commitID) since(h *head) error {
+// since refuses what a read shows (nil: an empty store) if it was sent when id was known already.
+func (id commitID) since(h *head) error {
 	switch {
-	case before.lineage == uuid.Nil:
+	case id.lineage == uuid.Nil:
 		return nil
 	case h == nil:
-		return fmt.Errorf("the store is empty, but was at commit %d of %s: %w", before.seq, before.lineage, coordination.ErrLineage)
-	case h.lineage != before.lineage:
-		return fmt.Errorf("the store is at commit %d of %s, but was at commit %d of %s: %w", h.seq, h.lineage, before.seq, before.lineage, coordination.ErrLineage)
-	case h.seq < before.seq:
+		return fmt.Errorf("the store is empty, but was at commit %d of %s: %w", id.seq, id.lineage, coordination.ErrLineage)
+	case h.lineage != id.lineage:
+		return fmt.Errorf("the store is at commit %d of %s, but was at commit %d of %s: %w", h.seq, h.lineage, id.seq, id.lineage, coordination.ErrLineage)
+	case h.seq < id.seq:
 		return fmt.Errorf("the store of %s is at commit %d (epoch %d), but was at commit %d (epoch %d): it was set back to an older state: %w",
-			h.lineage, h.seq, h.epoch, before.seq, before.epoch, coordination.ErrLineage)
-	case h.seq == before.seq && h.request != before.request, h.epoch < before.epoch:
+			h.lineage, h.seq, h.epoch, id.seq, id.epoch, coordination.ErrLineage)
+	case h.seq == id.seq && h.request != id.request, h.epoch < id.epoch:
 		return fmt.Errorf("the store of %s is at commit %d (epoch %d), which is not the history of commit %d (epoch %d) that was seen: it was set back and went on: %w",
-			h.lineage, h.seq, h.epoch, before.seq, before.epoch, coordination.ErrLineage)
+			h.lineage, h.seq, h.epoch, id.seq, id.epoch, coordination.ErrLineage)
 	}
 	return nil
 }
 
-// forked is the error for a commit that the store shows and that is not of the seen one's history.
-func (seen commitID) forked(found commitID) error {
-	return fmt.Errorf("the store holds %s, which is not the history of %s that was seen: it was set back and went on: %w", found, seen, coordination.ErrLineage)
+// forked is the error for a commit that the store shows and that is not of this one's history.
+func (id commitID) forked(found commitID) error {
+	return fmt.Errorf("the store holds %s, which is not the history of %s that was seen: it was set back and went on: %w", found, id, coordination.ErrLineage)
 }
 
 func (id commitID) String() string {
