@@ -16,7 +16,7 @@ const (
 	// defaultCrowd is the number of sessions that are lost at once unless the harness says another.
 	defaultCrowd = 1000
 	// crowdSession is long enough for a loaded machine to open the whole crowd and to keep it.
-	crowdSession = 5 * time.Second
+	crowdSession = 10 * time.Second
 	// crowdFirst is the first broker id of the crowd.
 	crowdFirst = 1000
 	// crowdEach is what the end of each session may add to the time in which all end: services end them one by one, with a write each.
