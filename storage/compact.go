@@ -132,9 +132,17 @@ func (l *Log) cleanedNow() cleaned {
 	return l.mu.cleaned
 }
 
-// cleanableEnd is where the part of the log ends that may be compacted now.
+// cleanableEnd is where the part of the log ends that may be compacted now, not within
+// a batch: the next pass would begin there and not look at the records before.
 func (l *Log) cleanableEnd(st state, from int64, o CompactOptions) (int64, error) {
 	end := min(st.highWatermark, o.Below)
+	err := l.scan(end, st.end, func(b record.Batch) (bool, error) {
+		end = min(end, b.BaseOffset())
+		return false, nil
+	})
+	if err != nil {
+		return 0, err
+	}
 	if o.MinLag <= 0 || from >= end {
 		return end, nil
 	}

@@ -278,6 +278,18 @@ func TestCompactLag(t *testing.T) {
 	wantContents(t, l, []string{"2=a:2", "3=a:3", "4=a:4"}, nil)
 }
 
+// TestCompactBelowWithinABatch compacts up to the middle of a batch, then beyond it: the
+// records in front of the first bound count as well.
+func TestCompactBelowWithinABatch(t *testing.T) {
+	l := newTestLog(t)
+	mustAppend(t, l, 0, keyed(kv("a", "1")), keyed(kv("a", "2"), kv("b", "1")), keyed(kv("c", "1")))
+	l.SetHighWatermark(4)
+	mustCompact(t, l, CompactOptions{Below: 2})
+	wantContents(t, l, []string{"0=a:1", "1=a:2", "2=b:1", "3=c:1"}, nil)
+	mustCompact(t, l, CompactOptions{Below: 3})
+	wantContents(t, l, []string{"1=a:2", "2=b:1", "3=c:1"}, nil)
+}
+
 // TestCompactCounts checks sizes, dirtiness and the log start after a compaction.
 func TestCompactCounts(t *testing.T) {
 	l := newTestLog(t)
