@@ -241,7 +241,7 @@ func (t *term) commit(ctx context.Context, ms []coordination.Mutation) error {
 	case errors.Is(err, coordination.ErrOutcomeUnknown):
 		t.unsettled, t.registrations, t.collect = true, true, true
 		return fmt.Errorf("%w: %w", ErrUnsettled, err)
-	case errors.Is(err, coordination.ErrFenced), errors.Is(err, coordination.ErrSessionLost):
+	case errors.Is(err, coordination.ErrFenced), errors.Is(err, coordination.ErrSessionLost), errors.Is(err, coordination.ErrLineage), errors.Is(err, coordination.ErrClosed):
 		return fmt.Errorf("%w: %w", ErrNotController, err)
 	}
 	return err
