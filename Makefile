@@ -61,6 +61,7 @@ lint: ## gofmt, go vet and staticcheck over all modules
 .PHONY: soak
 soak: ## Run what is too long for CI: the race detector over all modules, long random tests
 	@for m in $(MODULES); do (cd $$m && CGO_ENABLED=1 REGENCY_SOAK=1 go test -race -timeout 60m ./...); done
+	@cd storage/storagebench && GOWORK=off go vet ./...
 
 .PHONY: bench-storage
 bench-storage: build ## Measure the log against files, kfake and NATS, print the table of targets (20 GB of disk; ARGS='-quick', '-only append64', '-sustained 0', …)
