@@ -20,8 +20,7 @@ import (
 const electionsSpell = time.Minute
 
 // TestElectionsUnderLoad counts the elections of the embedded ensemble, and the sessions that are lost, without load, at 30 % and at 100 % of what one producer gets
-// through: the members share the brokers' processes, CPU and disk. It measures, and fails only when no load could be made; its figures stand in
-// coordination/embedded/README.md.
+// through: the members share the brokers' processes, CPU and disk. It measures, and fails only when no load could be made.
 //
 //	REGENCY_SOAK=1 go test ./cmd/regency -run TestElectionsUnderLoad -v
 func TestElectionsUnderLoad(t *testing.T) {
