@@ -33,6 +33,10 @@ type session struct {
 
 var _ coordination.Session = (*session)(nil)
 
+// openMargin is the share of the timeout by which a session that was not renewed yet is Suspect before the service may end it, as after a renewal: a process must have
+// the time to notice.
+const openMargin = 10
+
 // OpenSession opens a session and starts to renew it.
 func (c *Coordinator) OpenSession(ctx context.Context, o coordination.SessionOptions) (coordination.Session, error) {
 	ctx, cancel := c.merge(ctx)
@@ -46,7 +50,7 @@ func (c *Coordinator) OpenSession(ctx context.Context, o coordination.SessionOpt
 	s.ctx, s.cancel = context.WithCancelCause(c.ctx)
 	s.mu.changed = make(chan struct{})
 	s.mu.told = coordination.Valid
-	s.mu.deadline = opened.Add(bs.Timeout())
+	s.mu.deadline = opened.Add(bs.Timeout() - bs.Timeout()/openMargin)
 	s.running.Add(1)
 	go func() {
 		defer s.running.Done()
@@ -140,7 +144,7 @@ func (s *session) renew(opened time.Time) {
 	if every <= 0 {
 		every = s.s.Timeout() / 4
 	}
-	suspect := time.AfterFunc(s.s.Timeout(), s.tell)
+	suspect := time.AfterFunc(s.s.Timeout()-s.s.Timeout()/openMargin+time.Millisecond, s.tell)
 	defer suspect.Stop()
 	timer := time.NewTimer(max(every-time.Since(opened), 0))
 	defer timer.Stop()
