@@ -19,27 +19,7 @@ func checkedBatch(it *pebble.Iterator) (record.Batch, error) {
 	return b, nil
 }
 
-// scanChecked visits the batches whose last offset is in [from, below), checksums
-// verified, until visit returns false.
+// scanChecked is scan with checksums verified.
 func (l *Log) scanChecked(from, below int64, visit func(record.Batch) (bool, error)) error {
-	it, err := l.store.db.NewIter(&pebble.IterOptions{
-		LowerBound: offsetKey(l.id, kindBatch, from),
-		UpperBound: offsetKey(l.id, kindBatch, below),
-	})
-	if err != nil {
-		return at(from, err)
-	}
-	defer it.Close()
-	next := from
-	for more := it.First(); more; more = it.Next() {
-		b, err := checkedBatch(it)
-		if err != nil {
-			return err
-		}
-		if again, err := visit(b); err != nil || !again {
-			return err
-		}
-		next = b.LastOffset() + 1
-	}
-	return at(next, it.Error())
+	return l.scanBy(checkedBatch, from, below, visit)
 }

@@ -68,17 +68,21 @@ func (l *Log) view(doing string, do func() error) error {
 // scan visits the batches whose last offset is in [from, below), in order, until
 // visit returns false. A visited batch is valid during the visit only.
 func (l *Log) scan(from, below int64, visit func(record.Batch) (bool, error)) error {
+	return l.scanBy(iterBatch, from, below, visit)
+}
+
+func (l *Log) scanBy(read func(*pebble.Iterator) (record.Batch, error), from, below int64, visit func(record.Batch) (bool, error)) error {
 	it, err := l.store.db.NewIter(&pebble.IterOptions{
 		LowerBound: offsetKey(l.id, kindBatch, from),
 		UpperBound: offsetKey(l.id, kindBatch, below),
 	})
 	if err != nil {
-		return err
+		return at(from, err)
 	}
 	defer it.Close()
 	next := from
 	for more := it.First(); more; more = it.Next() {
-		b, err := iterBatch(it)
+		b, err := read(it)
 		if err != nil {
 			return err
 		}
