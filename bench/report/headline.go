@@ -30,6 +30,9 @@ func (b *builder) headlineCell(c *metrics.Cell, top float64) cell {
 		return mute(notMeasured, countsText(c, 0))
 	}
 	out := figureCell(medianText(s), spreadText(s))
+	if s.Median == 0 {
+		out.Sub = append(out.Sub, noProbeFailed)
+	}
 	if s.P95 != nil {
 		out.Sub = append(out.Sub, "p95 "+atLeast(s, *s.P95)+ms(*s.P95))
 	}
@@ -43,6 +46,9 @@ func (b *builder) headlineCell(c *metrics.Cell, top float64) cell {
 	out.Spark = b.spark(c, top)
 	return out
 }
+
+// noProbeFailed says what an outage of 0 ms is: not that there was none, but that none was long enough to fail a probe.
+const noProbeFailed = "0: no probe failed"
 
 func countsText(c *metrics.Cell, n int) string {
 	s := "n" + nbsp + strconv.Itoa(n) + " · lost " + grouped(c.Checks.Lost)

@@ -151,6 +151,9 @@ func (b *builder) outageFinding(p metrics.Profile, l line) string {
 	}
 	s := fmt.Sprintf("%s: median outage %s; the longest of %s took %s (%s).",
 		orText(l.scenario.Title, l.scenario.Name), median.say(ms), plural(n, "trial", "trials"), ms(worst.high), worst.highName)
+	if median.low == 0 {
+		s += " 0 ms means that no probe failed: what there was of an outage ended within a probe's interval, or a broker held the request over it."
+	}
 	if censored > 0 {
 		s += " " + plural(censored, "trial", "trials") + " had not recovered when the observation ended and count with the time waited."
 	}
