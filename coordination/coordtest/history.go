@@ -231,7 +231,7 @@ func (h *historyRun) addChild(id int32) {
 		do: func(_ context.Context, st step) outcome {
 			return c.must(order{Op: "step", ID: id, URL: h.e.h.URL, Step: &st}).Outcome
 		},
-		close: func(context.Context) error { return nil }, // it is killed with the test
+		close: func(context.Context) error { c.kill(); return nil }, // it may lead, and would go on to
 	})
 	h.faults = append(h.faults, func(r *rand.Rand) {
 		c.stop()
@@ -319,8 +319,8 @@ func (h *historyRun) draw(r *rand.Rand, id int32, n int) step {
 	return st
 }
 
-// record makes a step and takes down what came of it.
-func (h *historyRun) record(p *historyProcess, st step) {
+// record makes a step and takes down what came of it, which it returns.
+func (h *historyRun) record(p *historyProcess, st step) outcome {
 	call := time.Since(h.began)
 	out := p.do(h.ctx, st)
 	ret := time.Since(h.began)
@@ -329,7 +329,7 @@ func (h *historyRun) record(p *historyProcess, st step) {
 	}
 	if out.Kind == "" {
 		h.e.logger.Debug("step", "process", p.id, "kind", st.Kind, "note", out.Note)
-		return
+		return out
 	}
 	op := operation{
 		client: int(p.id), kind: out.Kind, epoch: out.Epoch, seq: out.Seq, edit: out.Edit, values: out.Values,
@@ -341,6 +341,7 @@ func (h *historyRun) record(p *historyProcess, st step) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	h.mu.ops = append(h.mu.ops, op)
+	return out
 }
 
 // conclude: when nothing is disturbed any more, a new process comes to lead and to commit, and the observer sees it.
@@ -356,12 +357,12 @@ func (h *historyRun) conclude(co coordination.Coordinator, observer *stream) {
 	p := &historyProcess{id: last.id, do: last.do}
 	st := step{Kind: "commit", Value: "the last", Also: -1, Limit: patience}
 	for deadline := time.Now().Add(2 * h.o.patience); ; {
-		h.record(p, st)
+		out := h.record(p, st)
 		if last.leads != nil && last.known && last.values[0] == st.Value {
 			break
 		}
 		if time.Now().After(deadline) {
-			h.fault("nobody could commit within %v of the last disturbance", 2*h.o.patience)
+			h.fault("nobody could commit within %v of the last disturbance; the last attempt: %s", 2*h.o.patience, out.Note)
 			break
 		}
 	}

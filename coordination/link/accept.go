@@ -10,21 +10,37 @@ import (
 const (
 	queueFull = 0    // the kernel's queue then has room for one connection
 	queueOpen = 1024 // what the kernel's own limit allows, at most
+	fillTries = 20   // far more than the queue has room for
 )
 
 // accept takes connections in until the listener is closed.
 func (l *Link) accept() {
-	for l.ctx.Err() == nil {
-		if !l.awaitReachable() {
-			return
-		}
-		c, err := l.listener.AcceptTCP()
-		if err != nil {
+	for l.awaitReachable() {
+		c, err := l.acceptOne()
+		switch {
+		case err != nil:
 			l.afterFailure()
-			continue
+		case c != nil:
+			l.running.Go(func() { l.serve(c) })
 		}
-		l.running.Go(func() { l.serve(c) })
 	}
+}
+
+// acceptOne returns nothing if the link has become unreachable since it was asked.
+func (l *Link) acceptOne() (*net.TCPConn, error) {
+	l.taking.Lock()
+	defer l.taking.Unlock()
+	if l.hangs() {
+		return nil, nil
+	}
+	return l.listener.AcceptTCP()
+}
+
+// hangs reports whether new connections are to hang.
+func (l *Link) hangs() bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.mu.rule.Unreachable
 }
 
 // afterFailure: the link was closed or became unreachable, which the caller sees; anything else, as too many open files, will last for a moment.
@@ -57,9 +73,7 @@ func (l *Link) awaitReachable() bool {
 func (l *Link) reach() {
 	l.reached.Lock()
 	defer l.reached.Unlock()
-	l.mu.Lock()
-	hang := l.mu.rule.Unreachable
-	l.mu.Unlock()
+	hang := l.hangs()
 	if hang == l.reached.hangs || l.ctx.Err() != nil {
 		return
 	}
@@ -71,13 +85,23 @@ func (l *Link) reach() {
 		return
 	}
 	_ = l.listener.SetDeadline(time.Unix(1, 0))
+	l.taking.Lock() // from here on an accept that had begun has returned, and none begins: see acceptOne
 	l.resize(queueFull)
-	for range 4 {
+	l.taking.Unlock()
+	l.fillLocked()
+}
+
+// fillLocked fills the listener's queue. That a connection did not come about tells that it is full only if one of ours is in it: on a starved machine the time of an
+// attempt may be over before it is made.
+func (l *Link) fillLocked() {
+	for range fillTries {
 		c, err := (&net.Dialer{Timeout: 50 * time.Millisecond}).DialContext(l.ctx, "tcp", l.Addr())
-		if err != nil {
-			break // full
+		switch {
+		case err == nil:
+			l.reached.fillers = append(l.reached.fillers, c)
+		case len(l.reached.fillers) > 0 || l.ctx.Err() != nil:
+			return
 		}
-		l.reached.fillers = append(l.reached.fillers, c)
 	}
 }
 

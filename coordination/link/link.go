@@ -57,6 +57,8 @@ type Link struct {
 		lastID   uint64
 	}
 
+	taking sync.Mutex // held while a connection is accepted
+
 	// reached is apart from mu: filling the queue takes time, in which bytes must go on to pass.
 	reached struct {
 		sync.Mutex
