@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"fmt"
+	"maps"
 	"slices"
 	"time"
 
@@ -41,6 +42,53 @@ func (mt *modelTest) compact(t *rapid.T) {
 	})
 	mt.model.batches = first
 	mt.model.cleaned = limit
+	mt.model.compactions++
+}
+
+// withinCompaction tells whether a log is as a crash in the middle of a compaction may
+// leave it: some commits of several, from one or more passes, have reached the disk.
+// So each batch has at least the records that the whole compaction leaves and at most
+// those it met, and each key has its newest record, or none where that is a tombstone.
+func withinCompaction(states []*model, start, end int64, epochs []epochStart, batches []record.Batch) bool {
+	for i, after := range states[1:] {
+		before := states[i]
+		if after.compactions > before.compactions &&
+			content(before.start, before.end, before.epochs, nil) == content(start, end, epochs, nil) &&
+			contains(before.batches, batches) && contains(batches, after.batches) &&
+			maps.Equal(newestValues(before.batches), newestValues(batches)) {
+			return true
+		}
+	}
+	return false
+}
+
+// contains tells whether each batch of part is one of whole, with no records of its own.
+func contains(whole, part []record.Batch) bool {
+	records := make(map[string][]string)
+	for _, b := range whole {
+		records[header(b)] = recordsOf(b)
+	}
+	for _, b := range part {
+		all, ok := records[header(b)]
+		if !ok || slices.ContainsFunc(recordsOf(b), func(r string) bool { return !slices.Contains(all, r) }) {
+			return false
+		}
+	}
+	return true
+}
+
+// newestValues is the newest record of each key, without tombstones.
+func newestValues(batches []record.Batch) map[string]string {
+	newest := make(map[string]string)
+	for _, b := range batches {
+		record.ForEach(b, 1<<20, func(r record.Record) bool {
+			if delete(newest, string(r.Key)); r.Key != nil && r.Value != nil {
+				newest[string(r.Key)] = describe(r)
+			}
+			return true
+		})
+	}
+	return newest
 }
 
 func onDisk(t *rapid.T, v *variant) []record.Batch {

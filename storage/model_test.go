@@ -14,6 +14,8 @@ type model struct {
 	hw         int64
 	epochs     []epochStart
 	cleaned    int64 // compacted below this offset
+
+	compactions int // how many calls there were
 }
 
 func (m *model) clone() *model {
