@@ -1,6 +1,7 @@
 package run
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -66,7 +67,7 @@ func (b *block) run(ctx context.Context) (err error) {
 	defer cancel()
 	b.cluster, err = target.Start(starting, target.Options{
 		Backend: profile.Backend(b.plan.Backend), Profile: profile.Name(b.plan.Profile), Cluster: b.plan.Cluster, Dir: dir,
-		Broker: b.o.BrokerBinary, ServersDir: b.o.ServersDir, Flush: b.o.Flush, Logger: b.o.Logger,
+		Broker: b.o.BrokerBinary, ServersDir: b.o.ServersDir, Flush: cmp.Or(b.plan.Cluster.Flush, b.o.Flush), Logger: b.o.Logger,
 	})
 	if err != nil {
 		return err
@@ -233,7 +234,7 @@ func (b *block) round(ctx context.Context, item plan.Item, s scenario.Scenario) 
 	topic, _ := b.plan.Cluster.Topic(scenario.TopicThroughput)
 	b.start(item)
 	err := workload.Saturation{
-		Seeds: b.cluster.Seeds(), Topic: topic.Name, Partitions: topic.Partitions, Size: s.Workload.Size,
+		Seeds: b.cluster.Seeds(), Topic: topic.Name, Partitions: topic.Partitions, Size: s.Workload.Size, Leader: s.Workload.Acks == scenario.AcksLeader,
 		Steady: s.Phases.Steady, Round: s.Phases.Round, Ledger: b.ledger, Timeline: b.timeline,
 	}.Run(ctx, item.Trial)
 	if err != nil {

@@ -30,6 +30,12 @@ const (
 	Leader     = "leader"     // a broker that leads probed partitions, is not the controller and hosts no coordination leader
 )
 
+// What a throughput scenario's producers wait for.
+const (
+	AcksAll    = "all"    // every in-sync replica
+	AcksLeader = "leader" // the leader alone
+)
+
 // Names of topics with a fixed meaning.
 const (
 	TopicLoad       = "load"       // what the clients write and read
@@ -56,6 +62,7 @@ type Scenario struct {
 type Cluster struct {
 	Brokers int     `yaml:"brokers" json:"brokers"`
 	Topics  []Topic `yaml:"topics" json:"topics"`
+	Flush   string  `yaml:"flush" json:"flush,omitempty"` // sync or written; the run's when empty
 }
 
 // Topic is made before the first trial.
@@ -67,9 +74,10 @@ type Topic struct {
 
 // Workload is the load on topic "load" (failover) or "throughput" (throughput).
 type Workload struct {
-	Clients []string `yaml:"clients" json:"clients"` // tuned, default: one producer each
-	Rate    float64  `yaml:"rate" json:"rate"`       // records per second of each client, open loop; 0: as many as are acknowledged
-	Size    int      `yaml:"size" json:"size"`       // bytes of a record's value
+	Clients []string `yaml:"clients" json:"clients"`     // tuned, default: one producer each
+	Rate    float64  `yaml:"rate" json:"rate"`           // records per second of each client, open loop; 0: as many as are acknowledged
+	Size    int      `yaml:"size" json:"size"`           // bytes of a record's value
+	Acks    string   `yaml:"acks" json:"acks,omitempty"` // all (when empty) or leader; leader only without a fault, because it promises nothing across one
 }
 
 // Fault is what happens at the end of the steady phase.

@@ -48,6 +48,9 @@ func TestBadInputNamesFileLineAndKey(t *testing.T) {
 		"not YAML":           {"name: [", []string{"mine.yaml"}},
 		"empty":              {"", []string{"mine.yaml", "name", "kind"}},
 		"topic of no use":    {strings.Replace(text, "name: probe", "name: probes", 1), []string{`"probe" is missing`}},
+		"acks and a fault":   {strings.Replace(text, "  size: 512", "  size: 512\n  acks: leader", 1), []string{"workload.acks"}},
+		"unknown acks":       {strings.Replace(text, "  size: 512", "  size: 512\n  acks: none", 1), []string{"workload.acks", "none"}},
+		"unknown flush":      {strings.Replace(text, "brokers: 4", "brokers: 4\n  flush: never", 1), []string{"cluster.flush", "never"}},
 		"share out of range": {strings.Replace(text, "delivered: 0.95", "delivered: 95", 1), []string{"limits.delivered"}},
 	} {
 		t.Run(name, func(t *testing.T) {

@@ -52,6 +52,7 @@ func (s Scenario) failover(v *validator) {
 	} else {
 		v.check(s.Probes.Led > 0, "probes.led: a leader fault needs probes of led partitions")
 	}
+	v.check(s.Workload.Acks != AcksLeader, "workload.acks: leader promises nothing across a fault: a failover scenario needs all")
 	v.check(s.Cluster.has(TopicProbe), "cluster.topics: topic %q is missing", TopicProbe)
 	v.check(s.Cluster.has(TopicLoad), "cluster.topics: topic %q is missing", TopicLoad)
 	v.check(s.Workload.Rate > 0, "workload.rate: a failover scenario needs an open-loop rate above 0")
@@ -59,6 +60,7 @@ func (s Scenario) failover(v *validator) {
 }
 
 func (c Cluster) validate(v *validator) {
+	v.check(slices.Contains([]string{"", "sync", "written"}, c.Flush), "cluster.flush: %q: choose sync or written", c.Flush)
 	v.check(c.Brokers >= 1 && c.Brokers <= 16, "cluster.brokers: %d is not between 1 and 16", c.Brokers)
 	seen := map[string]bool{}
 	for i, t := range c.Topics {
@@ -85,11 +87,12 @@ func (c Cluster) Topic(name string) (Topic, bool) {
 
 // Equal tells whether two scenarios can share a cluster.
 func (c Cluster) Equal(o Cluster) bool {
-	return c.Brokers == o.Brokers && slices.Equal(c.Topics, o.Topics)
+	return c.Brokers == o.Brokers && c.Flush == o.Flush && slices.Equal(c.Topics, o.Topics)
 }
 
 func (w Workload) validate(v *validator) {
 	v.check(w.Rate >= 0 && w.Rate <= 1e6, "workload.rate: %v is not between 0 and 1000000", w.Rate)
+	v.check(slices.Contains([]string{"", AcksAll, AcksLeader}, w.Acks), "workload.acks: %q: choose all or leader", w.Acks)
 	v.check(w.Size >= 64 && w.Size <= 1<<20, "workload.size: %d is not between 64 and 1048576 bytes", w.Size)
 }
 

@@ -22,6 +22,7 @@ type Saturation struct {
 	Topic      string
 	Partitions int32
 	Size       int
+	Leader     bool          // the leader's acknowledgement is enough; without idempotence, which needs all
 	Steady     time.Duration // before the measurement
 	Round      time.Duration
 	Ledger     *check.Ledger
@@ -35,12 +36,15 @@ func (s Saturation) Run(ctx context.Context, trial string) error {
 		return err
 	}
 	opts = append(opts, kgo.ProducerLinger(2*time.Millisecond), kgo.MaxBufferedRecords(maxBuffered))
+	if s.Leader {
+		opts = append(opts, kgo.RequiredAcks(kgo.LeaderAck()), kgo.DisableIdempotentWrite())
+	}
 	client, err := kgo.NewClient(opts...)
 	if err != nil {
 		return fmt.Errorf("make producer: %w", err)
 	}
 	defer client.Close()
-	r := &round{s: s, client: client, id: s.Ledger.Register(check.Producer{Name: "saturating", Idempotent: true})}
+	r := &round{s: s, client: client, id: s.Ledger.Register(check.Producer{Name: "saturating", Idempotent: !s.Leader})}
 	r.mu.latency = newHistogram()
 	return r.run(ctx, trial)
 }
