@@ -22,7 +22,7 @@ func cell(m Manifest, profile, variant, backend string, s scenario.Scenario, all
 		Outages: []ClassSummary{}, Phases: []PhaseSummary{}, Clients: []ClientSummary{}, Violations: append([]Violation{}, shaken...), Trials: []Trial{},
 	}
 	if s.Kind == scenario.Failover {
-		c.Bound = m.backend(backend).BoundOf(profile, s.Fault)
+		c.Bound = m.backend(backend).BoundOf(profile, s.Main())
 	}
 	var good []entry
 	for _, e := range all {

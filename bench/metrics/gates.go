@@ -27,11 +27,11 @@ func (r *raw) gates(s scenario.Scenario, t Trial) []string {
 	switch v := t.Victim; {
 	case v == nil:
 		fail("no victim was chosen")
-	case s.Fault.Role == scenario.Controller && !v.Controller:
+	case s.Main().Role == scenario.Controller && !v.Controller:
 		fail("broker %d was not the controller when the fault came", v.Broker)
-	case s.Fault.Role == scenario.Leader && (v.Controller || v.Leads == 0):
+	case s.Main().Role == scenario.Leader && (v.Controller || v.Leads == 0):
 		fail("broker %d led %d partitions and controller was %t when the fault came", v.Broker, v.Leads, v.Controller)
-	case s.Fault.Role == scenario.Leader && v.CoordinationLeader != nil && *v.CoordinationLeader:
+	case s.Main().Role == scenario.Leader && v.CoordinationLeader != nil && *v.CoordinationLeader:
 		fail("broker %d hosted the coordination leader", v.Broker)
 	case r.effect == 0:
 		fail("the fault was not seen to take effect")

@@ -131,7 +131,7 @@ func (r *raw) lanes(s scenario.Scenario, from, to int64) []Lane {
 	if r.before == nil {
 		return nil
 	}
-	killed := s.Fault.Action == scenario.Kill
+	killed := s.Main().Action == scenario.Kill
 	control := Lane{Partition: -1, Spans: []Span{{Broker: r.before.Controller, FromMs: r.since(from)}}}
 	lanes := []Lane{r.lane(control, from, to, killed, func(e timeline.Event) (int32, bool) {
 		var c epochEvent

@@ -37,7 +37,7 @@ func (r *raw) failover(s scenario.Scenario, t *Trial) {
 	v := r.victim
 	t.Victim = &Victim{
 		Broker: v.Broker, Controller: v.Controller, Leads: v.Leads, Follows: v.Follows,
-		Replaced: r.replaced(s.Fault.Role), CoordinationLeader: v.CoordinationLeader,
+		Replaced: r.replaced(s.Main().Role), CoordinationLeader: v.CoordinationLeader,
 	}
 	t.Delivered = r.delivered()
 	if r.effect == 0 {

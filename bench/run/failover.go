@@ -92,7 +92,7 @@ func (b *block) view(ctx context.Context, except int32) (target.View, error) {
 func (t *trial) choose(ctx context.Context, view target.View) error {
 	embedded, err := t.cluster.EmbeddedLeader(ctx)
 	candidates := []int32{view.Controller}
-	if t.s.Fault.Role == scenario.Leader {
+	if t.s.Main().Role == scenario.Leader {
 		candidates = nil
 		for _, id := range view.Brokers {
 			leads, _ := duties(view, id, scenario.TopicProbe)
@@ -107,7 +107,7 @@ func (t *trial) choose(ctx context.Context, view target.View) error {
 	id := candidates[t.rng.IntN(len(candidates))]
 	leads, follows := duties(view, id, "")
 	t.victim = timeline.Victim{
-		Trial: t.id, Broker: id, Action: t.s.Fault.Action, Controller: id == view.Controller, Leads: leads, Follows: follows, CoordinationLeader: t.hostsLeader(ctx, id),
+		Trial: t.id, Broker: id, Action: t.s.Main().Action, Controller: id == view.Controller, Leads: leads, Follows: follows, CoordinationLeader: t.hostsLeader(ctx, id),
 	}
 	return nil
 }
@@ -233,7 +233,7 @@ func (t *trial) observe(ctx context.Context) error {
 	if err := t.awaitReplaced(ctx); err != nil {
 		return err
 	}
-	if t.s.Fault.Action == scenario.Pause {
+	if t.s.Main().Action == scenario.Pause {
 		if err := t.resume(ctx); err != nil {
 			return err
 		}
@@ -269,7 +269,7 @@ func (t *trial) inject(ctx context.Context) error {
 		return err
 	}
 	var e fault.Effect
-	if t.s.Fault.Action == scenario.Kill {
+	if t.s.Main().Action == scenario.Kill {
 		e, err = fault.Kill(ctx, p, t.cluster.Addrs()[t.victim.Broker])
 	} else {
 		e, err = fault.Pause(ctx, p)
@@ -321,7 +321,7 @@ func (t *trial) bound() time.Duration {
 		if b.Name != t.plan.Backend {
 			continue
 		}
-		if bound := b.BoundOf(t.plan.Profile, t.s.Fault); bound != nil {
+		if bound := b.BoundOf(t.plan.Profile, t.s.Main()); bound != nil {
 			return time.Duration(bound.UpperMs * 1e6)
 		}
 	}
@@ -451,7 +451,7 @@ func (t *trial) cut() {
 func (t *trial) heal(ctx context.Context) error {
 	ctx, cancel := context.WithTimeoutCause(ctx, t.s.Phases.Heal, fmt.Errorf("not healed after %v", t.s.Phases.Heal))
 	defer cancel()
-	if t.s.Fault.Action == scenario.Kill {
+	if t.s.Main().Action == scenario.Kill {
 		if err := t.cluster.Restart(t.victim.Broker); err != nil {
 			return err
 		}

@@ -57,7 +57,7 @@ func (g *progress) cost(b plan.Block, item plan.Item) time.Duration {
 		}
 		d := s.Phases.Steady + s.Phases.Jitter/2 + s.Phases.Recovery + healCost
 		for _, info := range g.manifest.Backends {
-			if bound := info.BoundOf(b.Profile, s.Fault); info.Name == b.Backend && bound != nil {
+			if bound := info.BoundOf(b.Profile, s.Main()); info.Name == b.Backend && bound != nil {
 				d += time.Duration((bound.LowerMs + bound.UpperMs) / 2 * 1e6)
 			}
 		}

@@ -4,7 +4,6 @@ package scenario
 
 import (
 	"embed"
-	"errors"
 	"fmt"
 	"os"
 	"path"
@@ -19,15 +18,6 @@ import (
 const (
 	Failover   = "failover"   // one fault a trial
 	Throughput = "throughput" // no fault; each trial is one round at saturation
-)
-
-// Actions and roles of a fault.
-const (
-	Kill  = "kill"  // SIGKILL; restarted once recovery was seen
-	Pause = "pause" // SIGSTOP until a successor serves, then SIGCONT
-
-	Controller = "controller" // the controller broker
-	Leader     = "leader"     // a broker that leads probed partitions, is not the controller and hosts no coordination leader
 )
 
 // What a throughput scenario's producers wait for.
@@ -52,7 +42,7 @@ type Scenario struct {
 
 	Cluster  Cluster  `yaml:"cluster" json:"cluster"`
 	Workload Workload `yaml:"workload" json:"workload"`
-	Fault    Fault    `yaml:"fault" json:"fault"`
+	Faults   []Fault  `yaml:"faults" json:"faults,omitempty"`
 	Probes   Probes   `yaml:"probes" json:"probes"`
 	Phases   Phases   `yaml:"phases" json:"phases"`
 	Limits   Limits   `yaml:"limits" json:"limits"`
@@ -62,6 +52,8 @@ type Scenario struct {
 type Cluster struct {
 	Brokers int     `yaml:"brokers" json:"brokers"`
 	Topics  []Topic `yaml:"topics" json:"topics"`
+	// Links are the kinds that can be disturbed: each goes through a proxy. They follow from the faults.
+	Links []string `yaml:"-" json:"links,omitempty"`
 	Flush   string  `yaml:"flush" json:"flush,omitempty"` // sync or written; the run's when empty
 }
 
@@ -80,12 +72,6 @@ type Workload struct {
 	Acks    string   `yaml:"acks" json:"acks,omitempty"` // all (when empty) or leader; leader only without a fault, because it promises nothing across one
 }
 
-// Fault is what happens at the end of the steady phase.
-type Fault struct {
-	Action string `yaml:"action" json:"action,omitempty"`
-	Role   string `yaml:"role" json:"role,omitempty"`
-}
-
 // Probes say what the prober watches.
 type Probes struct {
 	Interval  time.Duration `yaml:"interval" json:"interval"` // of each partition's probes: the resolution
@@ -93,6 +79,7 @@ type Probes struct {
 	Led       int           `yaml:"led" json:"led"` // partitions probed of each class
 	Followed  int           `yaml:"followed" json:"followed"`
 	Untouched int           `yaml:"untouched" json:"untouched"`
+	Data      int           `yaml:"data" json:"data,omitempty"` // partitions of any kind, where no broker is aimed at
 	Control   time.Duration `yaml:"control" json:"control"` // interval of control-plane probes; 0: none
 }
 
@@ -111,30 +98,6 @@ type Phases struct {
 type Limits struct {
 	Delivered float64       `yaml:"delivered" json:"delivered"` // least share of the offered load that is acknowledged in the steady phase
 	DelayP99  time.Duration `yaml:"delay_p99" json:"delay_p99"` // the harness's own timers may be this late
-}
-
-// HeadlineClass is the outage class whose figure is the scenario's: control for a controller fault, led for a leader fault.
-func (s Scenario) HeadlineClass() string {
-	switch {
-	case s.Kind != Failover:
-		return ""
-	case s.Fault.Role == Controller:
-		return "control"
-	default:
-		return "led"
-	}
-}
-
-// FaultText says the fault in words.
-func (s Scenario) FaultText() string {
-	who := map[string]string{Controller: "the controller broker", Leader: "a broker that leads partitions"}[s.Fault.Role]
-	switch s.Fault.Action {
-	case Kill:
-		return "SIGKILL of " + who
-	case Pause:
-		return "SIGSTOP of " + who + " until its successor serves, then SIGCONT"
-	}
-	return ""
 }
 
 //go:embed *.yaml
@@ -202,16 +165,8 @@ func Parse(file string, data []byte) (Scenario, error) {
 		return Scenario{}, position(file, err)
 	}
 	if err := s.Validate(); err != nil {
-		return Scenario{}, fmt.Errorf("%s: %w", file, err)
+		return Scenario{}, locate(file, data, err)
 	}
+	s.Cluster.Links = links(s.Faults)
 	return s, nil
-}
-
-func position(file string, err error) error {
-	var y yaml.Error
-	if !errors.As(err, &y) || y.GetToken() == nil || y.GetToken().Position == nil {
-		return fmt.Errorf("%s: %w", file, err)
-	}
-	at := y.GetToken()
-	return fmt.Errorf("%s:%d:%d: %s (at %q)", file, at.Position.Line, at.Position.Column, y.GetMessage(), at.Value)
 }

@@ -29,7 +29,7 @@ func (s Scenario) Validate() error {
 	case Failover:
 		s.failover(v)
 	case Throughput:
-		v.check(s.Fault == Fault{}, "fault: a throughput scenario has none")
+		v.check(len(s.Faults) == 0, "faults: a throughput scenario has none")
 		v.positive("phases.round", s.Phases.Round)
 		v.check(s.Cluster.has(TopicThroughput), "cluster.topics: topic %q is missing", TopicThroughput)
 	}
@@ -37,26 +37,39 @@ func (s Scenario) Validate() error {
 }
 
 func (s Scenario) failover(v *validator) {
-	v.check(s.Fault.Action == Kill || s.Fault.Action == Pause, "fault.action: %q: choose kill or pause", s.Fault.Action)
-	v.check(s.Fault.Role == Controller || s.Fault.Role == Leader, "fault.role: %q: choose controller or leader", s.Fault.Role)
+	s.validateFaults(v)
 	v.positive("phases.impact", s.Phases.Impact)
 	v.positive("probes.interval", s.Probes.Interval)
 	v.check(s.Probes.Deadline >= s.Probes.Interval, "probes.deadline: %v is below the interval", s.Probes.Deadline)
 	v.check(s.Probes.Interval == 0 || s.Probes.Deadline <= 1000*s.Probes.Interval, "probes.deadline: %v is above 1000 intervals", s.Probes.Deadline)
 	v.check(s.Probes.Control >= 0, "probes.control: %v is negative", s.Probes.Control)
-	counts := []int{s.Probes.Led, s.Probes.Followed, s.Probes.Untouched}
-	v.check(slices.Min(counts) >= 0 && slices.Max(counts) <= 16, "probes: led, followed and untouched lie between 0 and 16")
-	if s.Fault.Role == Controller {
-		v.check(s.Probes.Control > 0, "probes.control: a controller fault needs control-plane probes")
-		v.check(s.Probes.Led == 0, "probes.led: the victim of a controller fault leads no probed partition")
-	} else {
-		v.check(s.Probes.Led > 0, "probes.led: a leader fault needs probes of led partitions")
-	}
+	s.validateProbes(v)
 	v.check(s.Workload.Acks != AcksLeader, "workload.acks: leader promises nothing across a fault: a failover scenario needs all")
 	v.check(s.Cluster.has(TopicProbe), "cluster.topics: topic %q is missing", TopicProbe)
 	v.check(s.Cluster.has(TopicLoad), "cluster.topics: topic %q is missing", TopicLoad)
 	v.check(s.Workload.Rate > 0, "workload.rate: a failover scenario needs an open-loop rate above 0")
 	v.check(len(s.Workload.Clients) > 0, "workload.clients: at least one of tuned, default")
+}
+
+// validateProbes: what the headline is about must be probed.
+func (s Scenario) validateProbes(v *validator) {
+	p := s.Probes
+	counts := []int{p.Led, p.Followed, p.Untouched, p.Data}
+	v.check(slices.Min(counts) >= 0 && slices.Max(counts) <= 16, "probes: led, followed, untouched and data lie between 0 and 16")
+	aimed := s.Main().OnBroker()
+	v.check(!aimed || p.Data == 0, "probes.data: a broker is aimed at: use led, followed and untouched")
+	v.check(aimed || p.Led+p.Followed+p.Untouched == 0, "probes: no broker is aimed at: use data instead of led, followed and untouched")
+	switch s.HeadlineClass() {
+	case "control":
+		v.check(p.Control > 0, "probes.control: a controller fault needs control-plane probes")
+		v.check(p.Led == 0, "probes.led: the victim of a controller fault leads no probed partition")
+	case "led":
+		v.check(p.Led > 0, "probes.led: a leader fault needs probes of led partitions")
+	case "followed":
+		v.check(p.Followed > 0, "probes.followed: a follower fault needs probes of followed partitions")
+	default:
+		v.check(p.Data > 0, "probes.data: a fault that is aimed at no broker needs probes of any partitions")
+	}
 }
 
 func (c Cluster) validate(v *validator) {
@@ -87,7 +100,7 @@ func (c Cluster) Topic(name string) (Topic, bool) {
 
 // Equal tells whether two scenarios can share a cluster.
 func (c Cluster) Equal(o Cluster) bool {
-	return c.Brokers == o.Brokers && c.Flush == o.Flush && slices.Equal(c.Topics, o.Topics)
+	return c.Brokers == o.Brokers && c.Flush == o.Flush && slices.Equal(c.Topics, o.Topics) && slices.Equal(c.Links, o.Links)
 }
 
 func (w Workload) validate(v *validator) {
