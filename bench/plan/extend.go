@@ -94,5 +94,5 @@ func (p Plan) Shard(part, n int) (Plan, error) {
 
 // key tells clusters apart.
 func (b Block) key() string {
-	return fmt.Sprintf("%d %s %v", b.Cluster.Brokers, b.Cluster.Flush, b.Cluster.Topics)
+	return fmt.Sprintf("%+v", b.Cluster)
 }

@@ -18,6 +18,9 @@ import (
 // perBlock is how many trials of one scenario a block takes at most: few enough that each cell is spread over blocks of different clusters.
 const perBlock = 4
 
+// roundsPerBlock bounds what all throughput scenarios of a block write: a cluster's data stay until its end.
+const roundsPerBlock = 6
+
 // mostTrials bounds a cell.
 const mostTrials = 10000
 
@@ -113,10 +116,14 @@ func (n span) first(s scenario.Scenario) int {
 func (n span) count(s scenario.Scenario) int { return n.to(s) - n.first(s) }
 
 func planGroup(rng *rand.Rand, o Options, profile string, group []scenario.Scenario, n span) []Block {
-	passes := 1
+	passes, rounds := 1, 0
 	for _, s := range group {
 		passes = max(passes, (n.count(s)+perBlock-1)/perBlock)
+		if s.Kind == scenario.Throughput {
+			rounds += n.count(s)
+		}
 	}
+	passes = max(passes, (rounds+roundsPerBlock-1)/roundsPerBlock)
 	if passes > 1 && passes%2 == 1 {
 		passes++ // each A B C D has its D C B A
 	}

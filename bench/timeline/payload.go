@@ -24,6 +24,18 @@ type BlockEnded struct {
 	Error string `json:"error,omitempty"`
 }
 
+// BlockFinished: the harness has closed the block, and goes on to the next one. What stands before it is kept when an interrupted run is resumed.
+type BlockFinished struct {
+	Block   int `json:"block"`
+	Missing int `json:"missing,omitempty"` // trials that were given up
+}
+
+// Part opens a part of the run: what follows was measured later, by another process, perhaps after the clock began anew. Its events are sorted apart.
+type Part struct {
+	Run  string `json:"run"` // the id of the run that measured it
+	Seed uint64 `json:"seed"`
+}
+
 // TrialStarted opens a trial; its steady phase begins here.
 type TrialStarted struct {
 	Trial    string `json:"trial"`
@@ -203,45 +215,49 @@ type Zombie struct {
 
 // Names of the harness's events.
 const (
-	NameBlockStarted = "block.started"
-	NameBlockReady   = "block.ready"
-	NameBlockEnded   = "block.ended"
-	NameTrialStarted = "trial.started"
-	NameTrialEnded   = "trial.ended"
-	NameTrialHealed  = "trial.healed"
-	NameTrialInvalid = "trial.invalid"
-	NameRoles        = "trial.roles"
-	NameVictim       = "trial.victim"
-	NameFault        = "fault"
-	NameProbeRun     = "probe.run"
-	NameLoadBin      = "load.bin"
-	NameAckGap       = "load.gap"
-	NameLoadLatency  = "load.latency"
-	NameDelay        = "harness.delay"
-	NameUsage        = "usage"
-	NameRound        = "round"
-	NameChecked      = "check.result"
-	NameViolation    = "check.violation"
-	NameZombie       = "zombie"
+	NameBlockStarted  = "block.started"
+	NameBlockReady    = "block.ready"
+	NameBlockEnded    = "block.ended"
+	NameBlockFinished = "block.finished"
+	NamePart          = "run.part"
+	NameTrialStarted  = "trial.started"
+	NameTrialEnded    = "trial.ended"
+	NameTrialHealed   = "trial.healed"
+	NameTrialInvalid  = "trial.invalid"
+	NameRoles         = "trial.roles"
+	NameVictim        = "trial.victim"
+	NameFault         = "fault"
+	NameProbeRun      = "probe.run"
+	NameLoadBin       = "load.bin"
+	NameAckGap        = "load.gap"
+	NameLoadLatency   = "load.latency"
+	NameDelay         = "harness.delay"
+	NameUsage         = "usage"
+	NameRound         = "round"
+	NameChecked       = "check.result"
+	NameViolation     = "check.violation"
+	NameZombie        = "zombie"
 )
 
-func (BlockStarted) event() string { return NameBlockStarted }
-func (BlockReady) event() string   { return NameBlockReady }
-func (BlockEnded) event() string   { return NameBlockEnded }
-func (TrialStarted) event() string { return NameTrialStarted }
-func (TrialEnded) event() string   { return NameTrialEnded }
-func (TrialHealed) event() string  { return NameTrialHealed }
-func (TrialInvalid) event() string { return NameTrialInvalid }
-func (Roles) event() string        { return NameRoles }
-func (Victim) event() string       { return NameVictim }
-func (Fault) event() string        { return NameFault }
-func (ProbeRun) event() string     { return NameProbeRun }
-func (LoadBin) event() string      { return NameLoadBin }
-func (AckGap) event() string       { return NameAckGap }
-func (LoadLatency) event() string  { return NameLoadLatency }
-func (Delay) event() string        { return NameDelay }
-func (Usage) event() string        { return NameUsage }
-func (Round) event() string        { return NameRound }
-func (Checked) event() string      { return NameChecked }
-func (Violation) event() string    { return NameViolation }
-func (Zombie) event() string       { return NameZombie }
+func (BlockStarted) event() string  { return NameBlockStarted }
+func (BlockReady) event() string    { return NameBlockReady }
+func (BlockEnded) event() string    { return NameBlockEnded }
+func (BlockFinished) event() string { return NameBlockFinished }
+func (Part) event() string          { return NamePart }
+func (TrialStarted) event() string  { return NameTrialStarted }
+func (TrialEnded) event() string    { return NameTrialEnded }
+func (TrialHealed) event() string   { return NameTrialHealed }
+func (TrialInvalid) event() string  { return NameTrialInvalid }
+func (Roles) event() string         { return NameRoles }
+func (Victim) event() string        { return NameVictim }
+func (Fault) event() string         { return NameFault }
+func (ProbeRun) event() string      { return NameProbeRun }
+func (LoadBin) event() string       { return NameLoadBin }
+func (AckGap) event() string        { return NameAckGap }
+func (LoadLatency) event() string   { return NameLoadLatency }
+func (Delay) event() string         { return NameDelay }
+func (Usage) event() string         { return NameUsage }
+func (Round) event() string         { return NameRound }
+func (Checked) event() string       { return NameChecked }
+func (Violation) event() string     { return NameViolation }
+func (Zombie) event() string        { return NameZombie }

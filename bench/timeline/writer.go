@@ -126,7 +126,7 @@ func sortEvents(events []Event) {
 // maxLine bounds a line: the longest are histograms and the roles of all partitions.
 const maxLine = 16 << 20
 
-// Read reads a timeline, compressed when its name ends in .gz, and sorts it by time. A last line that was cut off by the end of the writer is left
+// Read reads a timeline, compressed when its name ends in .gz, and sorts each of its parts by time. A last line that was cut off by the end of the writer is left
 // out; any other line that does not parse is an error with its number.
 func Read(path string) ([]Event, error) {
 	f, err := os.Open(path)
@@ -149,9 +149,10 @@ func Read(path string) ([]Event, error) {
 	return events, nil
 }
 
-// ReadFrom reads lines until the end of r and sorts them.
+// ReadFrom reads lines until the end of r and sorts those of each part.
 func ReadFrom(r io.Reader) ([]Event, error) {
 	var events []Event
+	part := 0 // where the current part begins
 	scan := bufio.NewScanner(r)
 	scan.Buffer(make([]byte, 64<<10), maxLine)
 	var bad error
@@ -167,8 +168,12 @@ func ReadFrom(r io.Reader) ([]Event, error) {
 			bad = fmt.Errorf("line %d: %w", n, err) // an error only if another line follows
 			continue
 		}
+		if e.Name == NamePart {
+			sortEvents(events[part:])
+			part = len(events)
+		}
 		events = append(events, e)
 	}
-	sortEvents(events)
+	sortEvents(events[part:])
 	return events, scan.Err()
 }
