@@ -79,6 +79,7 @@ var operations = []testCase{
 	{"OutageKeepsEverything", testOutage},
 	{"CancellationDuringOutage", testOutageCancellation},
 	{"ServiceLeaderDiesAgainAndAgain", testServiceLeaderDies},
+	{"ServiceFollowerStops", testFollowerStops},
 	{"RestartKeepsAllAndARestoredBackupIsNoticed", testServiceRestart},
 	{"StoreSetBackIsAnotherLineage", testSetBack},
 	{"WallClockHasNoEffect", testWallClock},

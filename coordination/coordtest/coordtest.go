@@ -59,6 +59,10 @@ type Harness struct {
 	// data. Nil: skipped.
 	KillLeader, PauseLeader func(t testing.TB) (restore func())
 	Restart                 func(t testing.TB, stopped func(dirs []string))
+	// Follower is the index, in Endpoints, of a member that follows the service's own leader. PauseMember stops a member (SIGSTOP) and returns when it has stopped;
+	// restore is as above. Nil: skipped.
+	Follower    func(t testing.TB) int
+	PauseMember func(t testing.TB, i int) (restore func())
 }
 
 // StoreOpener opens the store of the cluster that the URL names.

@@ -2,6 +2,7 @@ package embedded_test
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"log/slog"
 	"net"
@@ -152,6 +153,22 @@ func (c *cluster) kill(t testing.TB, i int) {
 	}
 }
 
+// pause stops member i. What is returned lets it go on.
+func (c *cluster) pause(t testing.TB, i int) (restore func()) {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
+	defer cancel()
+	if err := errors.Join(c.processes[i].Pause(), c.processes[i].WaitPaused(ctx)); err != nil {
+		t.Fatal(err)
+	}
+	return func() {
+		if err := c.processes[i].Resume(); err != nil {
+			t.Fatal(err)
+		}
+		c.awaitQuorum(t)
+	}
+}
+
 func (c *cluster) open(t testing.TB) coordination.Coordinator {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
@@ -251,18 +268,9 @@ func TestConformance(t *testing.T) {
 				c.kill(t, i)
 				return func() { c.start(t, i); c.awaitQuorum(t) }
 			},
-			PauseLeader: func(t testing.TB) func() {
-				i := c.leader(t)
-				if err := c.processes[i].Pause(); err != nil {
-					t.Fatal(err)
-				}
-				return func() {
-					if err := c.processes[i].Resume(); err != nil {
-						t.Fatal(err)
-					}
-					c.awaitQuorum(t)
-				}
-			},
+			PauseLeader: func(t testing.TB) func() { return c.pause(t, c.leader(t)) },
+			Follower:    func(t testing.TB) int { return (c.leader(t) + 1) % len(c.processes) },
+			PauseMember: func(t testing.TB, i int) func() { return c.pause(t, i) },
 			Restart: func(t testing.TB, stopped func([]string)) {
 				var dirs []string
 				for i := range c.processes {

@@ -47,14 +47,9 @@ func Conformance(t *testing.T, e *ensemble.Ensemble, open coordtest.Opener, stor
 					within(t, "WaitReady", e.WaitReady)
 				}
 			},
-			PauseLeader: func(t testing.TB) func() {
-				i := leader(t, e)
-				check(t, e.PauseMember(i))
-				return func() {
-					check(t, e.ResumeMember(i))
-					within(t, "WaitReady", e.WaitReady)
-				}
-			},
+			PauseLeader: func(t testing.TB) func() { return pause(t, e, leader(t, e)) },
+			Follower:    func(t testing.TB) int { return (leader(t, e) + 1) % len(e.Members()) },
+			PauseMember: func(t testing.TB, i int) func() { return pause(t, e, i) },
 			Restart: func(t testing.TB, stopped func([]string)) {
 				var dirs []string
 				for i, m := range e.Members() {
@@ -105,6 +100,16 @@ func leader(t testing.TB, e *ensemble.Ensemble) (i int) {
 	t.Helper()
 	within(t, "Leader", func(ctx context.Context) (err error) { i, err = e.Leader(ctx); return err })
 	return i
+}
+
+// pause stops a member. What is returned lets it go on and waits until all serve.
+func pause(t testing.TB, e *ensemble.Ensemble, i int) (restore func()) {
+	t.Helper()
+	check(t, e.PauseMember(i))
+	return func() {
+		check(t, e.ResumeMember(i))
+		within(t, "WaitReady", e.WaitReady)
+	}
 }
 
 func within(t testing.TB, what string, f func(ctx context.Context) error) {
