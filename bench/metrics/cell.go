@@ -18,12 +18,15 @@ type Cell struct {
 	// Headline is the outage of the scenario's headline class, one point a trial: the trial's worst probed partition.
 	Headline *Summary `json:"headline"`
 	// Detection is "fault took effect → first survivor's watch event"; Remainder is headline outage − detection, paired by trial.
-	Detection *Summary        `json:"detection"`
-	Remainder *Summary        `json:"remainder"`
-	Evidence  *Summary        `json:"evidence,omitempty"` // fault took effect → the brokers' own detector knew; null: there is none
-	Outages   []ClassSummary  `json:"outages"`            // every probed class, headline included
-	Phases    []PhaseSummary  `json:"phases"`             // in the order of PhaseNames; for stacked bars
-	Clients   []ClientSummary `json:"clients"`
+	Detection *Summary `json:"detection"`
+	Remainder *Summary `json:"remainder"`
+	Evidence  *Summary `json:"evidence,omitempty"` // fault took effect → the brokers' own detector knew; null: there is none
+	// Ensemble is fault took effect → the embedded ensemble has a leader again, of victims that hosted it; ClaimAfter from there to the next controller's claim.
+	Ensemble   *Summary        `json:"ensemble,omitempty"`
+	ClaimAfter *Summary        `json:"claim_after_ensemble,omitempty"`
+	Outages    []ClassSummary  `json:"outages"` // every probed class, headline included
+	Phases     []PhaseSummary  `json:"phases"`  // in the order of PhaseNames; for stacked bars
+	Clients    []ClientSummary `json:"clients"`
 
 	Throughput *Throughput `json:"throughput"` // of a throughput scenario; null otherwise
 	Cost       *Cost       `json:"cost"`       // null: not measured

@@ -99,6 +99,8 @@ func (c *Cell) failover(s scenario.Scenario, good []entry) {
 	}
 	c.Detection = summarise(points(good, certain(func(t Trial) *float64 { return t.Detect })))
 	c.Evidence = summarise(points(good, certain(func(t Trial) *float64 { return t.Evidence })))
+	c.Ensemble = summarise(points(good, certain(func(t Trial) *float64 { return t.Ensemble })))
+	c.ClaimAfter = summarise(points(good, certain(func(t Trial) *float64 { return t.ClaimAfter })))
 	c.Remainder = summarise(points(good, func(t Trial) (*float64, bool) {
 		return t.Remain, slices.ContainsFunc(t.Classes, func(o ClassOutage) bool { return o.Class == headline && o.Censored })
 	}))

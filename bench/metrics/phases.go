@@ -79,6 +79,26 @@ func (r *raw) evidence() *float64 {
 	return first
 }
 
+// ensemble is when the embedded ensemble that the victim led had elected another leader, as the first survivor learned, and how much later another controller claimed.
+func (r *raw) ensemble() (elected, claimAfter *float64) {
+	if l := r.victim.CoordinationLeader; l == nil || !*l {
+		return nil, nil
+	}
+	for _, e := range r.survivors("ensemble.leader") {
+		var v struct {
+			Leader int32 `json:"leader"`
+		}
+		if e.Decode(&v) != nil || v.Leader == r.victim.Broker {
+			continue
+		}
+		if claimed := r.election(); claimed != nil {
+			claimAfter = number(float64(claimed.t-e.T) / 1e6)
+		}
+		return number(r.since(e.T)), claimAfter
+	}
+	return nil, nil
+}
+
 type epochEvent struct {
 	Epoch int32 `json:"epoch"`
 }

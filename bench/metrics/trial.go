@@ -16,10 +16,14 @@ type Trial struct {
 	Detect   *float64      `json:"detection_ms"`
 	Remain   *float64      `json:"remainder_ms"` // headline − detection
 	// Evidence is when a detector of the brokers first knew of the victim's death, before the service was told; null: the session alone detects.
-	Evidence *float64    `json:"evidence_ms,omitempty"`
-	Clients  []ClientGap `json:"clients"`
-	Zombie   *Zombie     `json:"zombie"` // only after a fault that the victim survived
-	Checks   Checks      `json:"checks"`
+	Evidence *float64 `json:"evidence_ms,omitempty"`
+	// Ensemble is when the embedded ensemble, whose leader the victim hosted, had elected another; null for other victims. ClaimAfter is from there to the next
+	// controller's claim.
+	Ensemble   *float64    `json:"ensemble_ms,omitempty"`
+	ClaimAfter *float64    `json:"claim_after_ensemble_ms,omitempty"`
+	Clients    []ClientGap `json:"clients"`
+	Zombie     *Zombie     `json:"zombie"` // only after a fault that the victim survived
+	Checks     Checks      `json:"checks"`
 
 	Violations []Violation `json:"violations"`
 	Delivered  *float64    `json:"delivered"`           // acknowledged / offered in the steady phase

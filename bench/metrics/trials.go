@@ -52,6 +52,7 @@ func (r *raw) failover(s scenario.Scenario, t *Trial) {
 		t.Detect = number(r.since(d.t))
 	}
 	t.Evidence = r.evidence()
+	t.Ensemble, t.ClaimAfter = r.ensemble()
 	for _, c := range t.Classes {
 		if c.Class == headline {
 			t.Headline = number(c.MaxMs)

@@ -119,6 +119,12 @@ func (b *builder) remainder(p metrics.Profile) []block {
 			if usable(c.Evidence) {
 				out.Sub = append(out.Sub, "of which until evidence "+medianText(c.Evidence))
 			}
+			if usable(c.Ensemble) {
+				out.Sub = append(out.Sub, "of which until the ensemble had a leader "+medianText(c.Ensemble))
+			}
+			if usable(c.ClaimAfter) {
+				out.Sub = append(out.Sub, "claimed "+medianText(c.ClaimAfter)+" after that")
+			}
 			if phase, width := largestAfterDetection(c); phase != "" {
 				out.Sub = append(out.Sub, "then longest: "+phase+" "+ms(width))
 			}

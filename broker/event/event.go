@@ -11,6 +11,7 @@
 //	session.opened        session, timeout_ms            session.valid / session.suspect / session.lost follow its state
 //	registration.gone     id, incarnation                a candidate's watch no longer shows a broker: detection
 //	registration.seen     id, incarnation
+//	ensemble.leader       leader                         embedded coordination: the broker whose member leads the ensemble, as this broker's member learned
 //	peer.suspected        id, incarnation, evidence, silent_ms   this broker has evidence that another is dead: refused, replaced or silent; it last answered
 //	                                                     silent_ms ago. peer.answered (id, incarnation) takes it back
 //	broker.evicted        id, incarnation, by, evidence  the service took our eviction; by is the detector: peer or guardian. certain is false where its answer

@@ -100,7 +100,7 @@ func (f *brokerFlags) run(ctx context.Context) (err error) {
 		return err
 	}
 	defer func() { err = errors.Join(err, metrics.close()) }()
-	coordinator, err := openCoordination(ctx, f.coordination, hostBroker{id: f.config.ID, dir: f.config.DataDir, metrics: metrics}, log)
+	coordinator, err := openCoordination(ctx, f.coordination, hostBroker{id: f.config.ID, dir: f.config.DataDir, metrics: metrics, events: events}, log)
 	if err != nil {
 		return err
 	}

@@ -12,6 +12,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/regency-project/regency/broker/event"
 	"github.com/regency-project/regency/broker/metafile"
 	"github.com/regency-project/regency/coordination"
 	"github.com/regency-project/regency/coordination/backend"
@@ -38,6 +39,7 @@ var backends = map[string]func(context.Context, *url.URL, hostBroker, *slog.Logg
 			return nil, err
 		}
 		c.ID, c.DataDir = p.id, p.dir
+		c.OnLeader = func(leader int32) { p.events.Emit("ensemble.leader", "leader", leader) }
 		if p.dir != "" {
 			meta, ok, err := metafile.Read(p.dir)
 			if err != nil {
@@ -93,6 +95,7 @@ type hostBroker struct {
 	id      int32
 	dir     string
 	metrics *metricsServer
+	events  *event.Log // nil discards
 }
 
 // chain builds the coordinator on a store, with metrics between them.

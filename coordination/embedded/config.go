@@ -52,6 +52,9 @@ type Config struct {
 	Prefix                  string
 	// TLS secures the links between members, too: each certificate serves as server's and as client's.
 	TLS options.TLS
+
+	// OnLeader, when set, is called by a member with the broker whose member leads the ensemble: once it knows one, and after each election. It must return soon.
+	OnLeader func(broker int32)
 }
 
 func (c Config) withDefaults() Config {

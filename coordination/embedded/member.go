@@ -35,7 +35,7 @@ type member struct {
 	cfg    Config
 	log    *slog.Logger
 	server *embed.Etcd
-	done   chan struct{} // closed when the goroutine that reports the server's errors has ended
+	done   sync.WaitGroup // the goroutines that report the server's errors and leaders
 
 	mu struct {
 		sync.Mutex
@@ -52,7 +52,7 @@ func startMember(ctx context.Context, cfg Config, logger *slog.Logger) (*member,
 	if err := cfg.writeFounders(); err != nil {
 		return nil, err
 	}
-	m := &member{cfg: cfg, log: logger, done: make(chan struct{})}
+	m := &member{cfg: cfg, log: logger}
 	for {
 		m.server, err = embed.StartEtcd(m.config(state, initial))
 		if err == nil || !errors.Is(err, syscall.EADDRINUSE) && !strings.Contains(err.Error(), "already been bootstrapped") {
@@ -69,12 +69,14 @@ func startMember(ctx context.Context, cfg Config, logger *slog.Logger) (*member,
 	if err != nil {
 		return nil, fmt.Errorf("start: %w", err)
 	}
-	go func() {
-		defer close(m.done)
+	m.done.Go(func() {
 		for err := range m.server.Err() {
 			m.log.Error("the embedded coordination member failed", "error", err)
 		}
-	}()
+	})
+	if cfg.OnLeader != nil {
+		m.done.Go(func() { cfg.reportLeaders(m.server.Server) })
+	}
 	return m, nil
 }
 
@@ -139,6 +141,6 @@ func (m *member) close() error {
 	// Close alone would wait for ever for the client listeners of a member that never had a quorum.
 	m.server.Server.HardStop()
 	m.server.Close()
-	<-m.done
+	m.done.Wait()
 	return nil
 }
