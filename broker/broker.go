@@ -192,7 +192,7 @@ func (n *node) assemble() error {
 	})
 	meta := n.member.Meta()
 	n.partitions = partition.NewSet(partition.Config{
-		Logs: partition.Storage(n.store), Control: n.control, Events: n.events, Log: n.log, ReplicaLagMax: n.cfg.ReplicaLagMax,
+		Logs: mutated(partition.Storage(n.store)), Control: n.control, Events: n.events, Log: n.log, ReplicaLagMax: n.cfg.ReplicaLagMax,
 		Damage: n.damage, ClusterID: meta.Cluster, MinSeq: meta.Seq, Remember: n.member.RememberSeq,
 	})
 	n.groups = group.NewManager(group.Config{Current: n.current, Store: groupStore{n.partitions}, Log: n.log})

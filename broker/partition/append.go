@@ -48,6 +48,9 @@ func (p *Partition) Append(batches []byte, o AppendOptions) (*Pending, error) {
 func (p *Partition) append(batches []byte, first record.Batch, o AppendOptions) (*Pending, *unflushed, error) {
 	p.disk.Lock()
 	defer p.disk.Unlock()
+	if acksEarly && o.Acks == AcksAll {
+		o.Acks = AcksLeader
+	}
 	epoch, err := p.admit(len(first), o)
 	if err != nil {
 		return nil, nil, err
@@ -140,7 +143,7 @@ func (p *Partition) admit(size int, o AppendOptions) (epoch int32, err error) {
 
 // checkSequence applies the rules of idempotent producers; a batch that is in the log already is returned as such.
 func (p *Partition) checkSequence(b record.Batch) (dup *storage.BatchMeta, err error) {
-	if b.ProducerID() < 0 {
+	if b.ProducerID() < 0 || forgetsSequence {
 		return nil, nil
 	}
 	state, _ := p.log.Producer(b.ProducerID())
@@ -233,7 +236,7 @@ func (p *Partition) advanceLocked() {
 	}
 	hw := p.mu.durable
 	for _, id := range p.maximalISRLocked() {
-		if id == p.set.self() {
+		if id == p.set.self() || ignoresBrokers {
 			continue
 		}
 		f := p.mu.followers[id]

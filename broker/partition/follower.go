@@ -111,7 +111,7 @@ func (p *Partition) expandLocked(id int32, f *follower, now time.Time) {
 func (p *Partition) shrink(lag time.Duration, now time.Time) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if p.mu.role != leading {
+	if p.mu.role != leading || ignoresBrokers {
 		return
 	}
 	end := p.log.End()

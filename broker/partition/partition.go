@@ -133,7 +133,7 @@ func (p *Partition) release(t target) (led bool) {
 	defer p.mu.Unlock()
 	led = p.mu.untold
 	p.mu.untold = false
-	if p.mu.role == t.role && p.mu.epoch == t.LeaderEpoch && p.mu.leader == t.Leader {
+	if p.mu.role == t.role && p.mu.epoch == t.LeaderEpoch && p.mu.leader == t.Leader || p.defies(t) {
 		return led
 	}
 	led = led || p.mu.role == leading
@@ -146,7 +146,7 @@ func (p *Partition) release(t target) (led bool) {
 func (p *Partition) stepDown() {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if p.mu.role == leading && p.mu.self.lost() {
+	if p.mu.role == leading && p.mu.self.lost() && !p.defies(target{}) {
 		p.mu.untold = true
 		p.endLocked()
 	}
@@ -168,7 +168,11 @@ func (p *Partition) assume(t target, now time.Time) (changed bool, err error) {
 	defer p.disk.Unlock()
 	p.mu.Lock()
 	changed = p.mu.role != t.role
+	defiant := p.defies(t)
 	p.mu.Unlock()
+	if defiant {
+		return false, nil
+	}
 	if changed && t.role == leading {
 		if err := p.openEpoch(t.LeaderEpoch); err != nil {
 			return false, err

@@ -36,6 +36,9 @@ func (p *Partition) Read(ctx context.Context, o ReadOptions) (ReadResult, error)
 	if err != nil {
 		return ReadResult{}, err
 	}
+	if readsUnsettled {
+		hw = p.log.End()
+	}
 	r := ReadResult{Next: o.From, Start: p.log.Start(), HighWatermark: hw}
 	if r.Diverging, err = p.position(o.From, o.LastFetchedEpoch); err != nil || r.Diverging != nil {
 		return r, err

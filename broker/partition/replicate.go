@@ -23,7 +23,11 @@ func (p *Partition) Position(leader int32) (pos Position, ok bool) {
 	if p.mu.role != following || p.mu.leader != leader || p.mu.failed != nil || p.mu.durable != end || p.log.Damage() != nil {
 		return Position{}, false
 	}
-	return Position{LeaderEpoch: p.mu.epoch, Offset: end, LastEpoch: p.log.LatestEpoch(), Start: p.mu.start}, true
+	last := p.log.LatestEpoch()
+	if neverTruncates {
+		last = -1
+	}
+	return Position{LeaderEpoch: p.mu.epoch, Offset: end, LastEpoch: last, Start: p.mu.start}, true
 }
 
 // Fetched is a leader's answer for one partition.
