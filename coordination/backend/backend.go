@@ -76,6 +76,12 @@ type Store interface {
 	// List reads all entries of a directory. Each entry is at least as new as the call; together they need not be one instant.
 	List(ctx context.Context, dir string) ([]Entry, error)
 
+	// Load reads all entries of a directory between two readings of a key, linearizable, in as few requests as the service needs. It tells begun, in the calling
+	// goroutine, what the key was before any entry was read, and returns what it was when all had been. So no entry is older than what begun was told, and none
+	// newer than what is returned; where the service shows all at one instant the two are the same. begun is called once at least if Load succeeds; again where
+	// Load had to start anew.
+	Load(ctx context.Context, key, dir string, begun func(Entry)) (Entry, []Entry, error)
+
 	// Watch calls fn, from one goroutine, with the present entry (absent: Version 0) and then after changes; several changes may be told as one, the
 	// newest is always told, versions never go back. fn is called again with an unchanged entry at least every HeartbeatInterval as proof that the
 	// stream is live. It blocks until ctx ends (returns ctx's error) or the stream can no longer be trusted (any other error: call again).

@@ -51,11 +51,14 @@ func (c *cuttable) Watch(ctx context.Context, key string, fn func(backend.Entry)
 	})
 }
 
-func (c *cuttable) List(ctx context.Context, dir string) ([]backend.Entry, error) {
-	if dir == "records" {
-		c.during(ctx)
+func (c *cuttable) Load(ctx context.Context, key, dir string, begun func(backend.Entry)) (backend.Entry, []backend.Entry, error) {
+	e, err := c.Store.Get(ctx, key)
+	if err != nil {
+		return backend.Entry{}, nil, err
 	}
-	return c.Store.List(ctx, dir)
+	begun(e)
+	c.during(ctx)
+	return c.Store.Load(ctx, key, dir, func(backend.Entry) {})
 }
 
 // operator writes to the store around every fence.

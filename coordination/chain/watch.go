@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"sync"
 	"time"
 
 	"github.com/google/uuid"
@@ -74,6 +75,11 @@ type watcher struct {
 func (w *watcher) follow(ctx context.Context) error {
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
+	if !w.loaded { // not on the watch's first reading, which would be one more that the Snapshot has to wait for
+		if err := w.load(ctx); err != nil {
+			return err
+		}
+	}
 	w.fresh = true
 	err := w.c.store.Watch(ctx, chainKey, func(e backend.Entry) {
 		if ctx.Err() != nil {
@@ -102,7 +108,7 @@ func (w *watcher) advance(ctx context.Context, e backend.Entry) error {
 	case w.lineage != uuid.Nil && h.lineage != w.lineage:
 		return fmt.Errorf("watched %s, the store now holds %s: %w", w.lineage, h.lineage, coordination.ErrLineage)
 	case !w.loaded:
-		return w.load(ctx, h)
+		return w.load(ctx)
 	case h.seq < w.seq || h.seq == w.seq && h.request != w.request: // a stale server, or a store that was set back: a linearizable read tells
 		_, _, err := w.c.readHead(ctx)
 		return err
@@ -145,72 +151,126 @@ func (w *watcher) absent(ctx context.Context) error {
 	return err
 }
 
-// load sends a Snapshot: the records as listed after the chain was at a, brought forward by the ring to b. Ring records hold full values, so replaying
-// what a listed record already contains changes nothing. That a may be old (it is what the store's watch told) costs no more than ring records.
-func (w *watcher) load(ctx context.Context, a head) error {
-	records, newer, err := w.list(ctx, a.id())
+// load sends a Snapshot, if there is a chain: the records as they were read while the chain went from one commit to another, brought forward by the ring to the
+// latter. Ring records hold full values, so replaying what a record contains already changes nothing. Most services show one instant, and there is nothing to replay.
+func (w *watcher) load(ctx context.Context) error {
+	l, err := w.list(ctx)
+	if err != nil || l == nil {
+		return err
+	}
+	last, err := w.c.readOn(ctx, l.newer.to, l.head.seq)
 	if err != nil {
 		return err
 	}
-	b, version, err := w.c.readHead(ctx)
-	if err != nil {
-		return err
-	}
-	if b == nil {
-		return fmt.Errorf("%w: the chain record vanished", coordination.ErrUnavailable)
-	}
-	last, err := w.c.readOn(ctx, newer.to, b.seq)
-	if err != nil {
-		return err
-	}
-	newer.add(last)
-	newer.replay(records)
-	w.loaded, w.fresh = true, false
-	w.lineage, w.seq, w.epoch, w.holder, w.request = b.lineage, b.seq, b.epoch, b.holder, b.request
-	w.c.keys.saw(w, *b, version)
-	w.c.keys.load(w, w.seq, records)
-	w.fn(coordination.Event{Kind: coordination.Snapshot, Lineage: b.lineage.String(), Seq: b.seq, Epoch: b.epoch, Holder: b.holder, Records: records})
+	l.newer.add(last)
+	l.newer.replay(l.records)
+	h := l.head
+	w.loaded, w.fresh = true, true
+	w.lineage, w.seq, w.epoch, w.holder, w.request = h.lineage, h.seq, h.epoch, h.holder, h.request
+	w.c.keys.saw(w, *h, l.version)
+	w.c.keys.load(w, w.seq, l.records)
+	w.fn(coordination.Event{Kind: coordination.Snapshot, Lineage: h.lineage.String(), Seq: h.seq, Epoch: h.epoch, Holder: h.holder, Records: l.records})
 	return nil
+}
+
+// listing is what a reading of all records found.
+type listing struct {
+	records map[string][]byte
+	newer   *folded // commits from the one before any record was read
+	head    *head   // the chain when all records, and newer, had been read
+	version uint64  // of head
+}
+
+// list reads all records, and the commits that are made while it does. It is nil where there is no chain.
+func (w *watcher) list(ctx context.Context) (*listing, error) {
+	ctx, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
+	seen := w.c.seen.newest()
+	looks := &lookout{c: w.c, fail: cancel}
+	defer looks.stop()
+	e, entries, err := w.c.store.Load(ctx, chainKey, "records", func(e backend.Entry) {
+		if err := looks.start(ctx, e, seen); err != nil {
+			cancel(err)
+		}
+	})
+	looks.stop()
+	if ctx.Err() != nil {
+		return nil, context.Cause(ctx)
+	}
+	if err != nil || looks.newer == nil {
+		return nil, err
+	}
+	l := &listing{newer: looks.newer}
+	if l.head, l.version, err = w.c.headOf(e, seen); err != nil {
+		return nil, err
+	}
+	if l.head == nil || l.head.seq < l.newer.to.seq { // the looks came later than the listing's instant
+		if l.head, l.version, err = w.c.readHead(ctx); err != nil {
+			return nil, err
+		}
+	}
+	if err := l.newer.to.since(l.head); err != nil {
+		return nil, err
+	}
+	l.records, err = recordsOf(entries)
+	return l, err
 }
 
 // ringPause is how often a long listing looks at the ring, which must not turn over meanwhile: at a thousand commits a second it has 64 ms.
 const ringPause = 30 * time.Millisecond
 
-// list reads all records, and the commits after the given one that are made while it does: a listing takes longer than the ring lasts where there are many
-// records and many commits, and without them a watch would never begin.
-func (w *watcher) list(ctx context.Context, after commitID) (records map[string][]byte, newer *folded, err error) {
-	newer = &folded{to: after, last: map[string][]byte{}}
-	ctx, cancel := context.WithCancel(ctx)
-	defer cancel()
-	listed := make(chan error, 1)
-	go func() {
-		var err error
-		records, err = w.c.listRecords(ctx)
-		listed <- err
-	}()
-	look := time.NewTicker(ringPause)
-	defer look.Stop()
+// lookout reads the commits that are made while records are listed: a listing takes longer than the ring lasts where there are many records and many commits,
+// and without them a watch would never begin.
+type lookout struct {
+	c       *Coordinator
+	fail    context.CancelCauseFunc
+	newer   *folded // nil: there is no chain
+	end     context.CancelFunc
+	running sync.WaitGroup
+}
+
+// start begins at what the chain was before any record was read. A listing that starts anew has begun with an older one already.
+func (o *lookout) start(ctx context.Context, e backend.Entry, seen commitID) error {
+	if o.newer != nil {
+		return nil
+	}
+	h, _, err := o.c.headOf(e, seen)
+	if err != nil || h == nil {
+		return err
+	}
+	o.newer = &folded{to: h.id(), last: map[string][]byte{}}
+	ctx, o.end = context.WithCancel(ctx)
+	o.running.Go(func() { o.look(ctx) })
+	return nil
+}
+
+func (o *lookout) look(ctx context.Context) {
+	t := time.NewTicker(ringPause)
+	defer t.Stop()
 	for {
 		select {
-		case err = <-listed:
-			return records, newer, err
-		case <-look.C:
-			some, err := w.c.commitsAfter(ctx, newer.to)
-			if errors.Is(err, errGap) || errors.Is(err, coordination.ErrLineage) || errors.Is(err, coordination.ErrClosed) {
-				cancel()
-				<-listed
-				return nil, nil, err
-			}
-			newer.add(some) // none after any other error, which is worth another look
+		case <-t.C:
+		case <-ctx.Done():
+			return
 		}
+		some, err := o.c.commitsAfter(ctx, o.newer.to)
+		if errors.Is(err, errGap) || errors.Is(err, coordination.ErrLineage) || errors.Is(err, coordination.ErrClosed) {
+			o.fail(err)
+			return
+		}
+		o.newer.add(some) // none after any other error, which is worth another look
 	}
 }
 
-func (c *Coordinator) listRecords(ctx context.Context) (map[string][]byte, error) {
-	entries, err := c.store.List(ctx, "records")
-	if err != nil {
-		return nil, err
+// stop ends the looks. One that is under way is given up: the ring holds what it would have found.
+func (o *lookout) stop() {
+	if o.end != nil {
+		o.end()
+		o.running.Wait()
 	}
+}
+
+func recordsOf(entries []backend.Entry) (map[string][]byte, error) {
 	records := make(map[string][]byte, len(entries))
 	for _, e := range entries {
 		name, err := recordName(e.Key)

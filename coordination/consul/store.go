@@ -169,11 +169,13 @@ func (s *Store) GetMany(ctx context.Context, keys []string) ([]backend.Entry, er
 	return entries, nil
 }
 
+// readTxn reads in one transaction. Each operation but that of a directory has one result.
 func (s *Store) readTxn(ctx context.Context, ops api.TxnOps) (api.TxnResults, error) {
 	limit := s.cfg.Request
 	if len(ops) > 1 {
 		limit *= listFactor
 	}
+	tree := ops[len(ops)-1].KV.Verb == api.KVGetTree
 	var results api.TxnResults
 	err := s.agents.repeat(ctx, limit, func(ctx context.Context, c *api.Client) error {
 		ok, resp, _, err := c.Txn().Txn(ops, (&api.QueryOptions{RequireConsistent: true}).WithContext(ctx))
@@ -182,13 +184,35 @@ func (s *Store) readTxn(ctx context.Context, ops api.TxnOps) (api.TxnResults, er
 			return err
 		case !ok:
 			return fmt.Errorf("reading transaction refused: %s", whats(resp.Errors))
-		case len(resp.Results) != len(ops):
+		case !tree && len(resp.Results) != len(ops), tree && len(resp.Results) < len(ops)-1:
 			return fmt.Errorf("%d results for %d reads", len(resp.Results), len(ops))
 		}
 		results = resp.Results
 		return nil
 	})
 	return results, err
+}
+
+// Load implements backend.Store: one look at the key, and then a transaction that reads it again together with the directory, at one instant.
+func (s *Store) Load(ctx context.Context, key, dir string, begun func(backend.Entry)) (backend.Entry, []backend.Entry, error) {
+	e, err := s.Get(ctx, key)
+	if err != nil {
+		return backend.Entry{}, nil, err
+	}
+	begun(e)
+	prefix := s.key(dir) + "/"
+	results, err := s.readTxn(ctx, api.TxnOps{
+		{KV: &api.KVTxnOp{Verb: api.KVGetOrEmpty, Key: s.key(key)}},
+		{KV: &api.KVTxnOp{Verb: api.KVGetTree, Key: prefix}},
+	})
+	if err != nil {
+		return backend.Entry{}, nil, translate("load "+dir, err)
+	}
+	entries := make([]backend.Entry, 0, len(results)-1)
+	for _, r := range results[1:] {
+		entries = append(entries, s.entry(dir+"/"+strings.TrimPrefix(r.KV.Key, prefix), r.KV))
+	}
+	return s.entry(key, results[0].KV), entries, nil
 }
 
 func whats(errs api.TxnErrors) string {

@@ -162,34 +162,30 @@ func (s *Store) List(ctx context.Context, dir string) ([]backend.Entry, error) {
 }
 
 func (s *Store) list(ctx context.Context, dir string) (entries []backend.Entry, rev int64, err error) {
-	from := s.prefix + dir + "/"
-	end := clientv3.GetPrefixRangeEnd(from)
-	limit := int64(pageSize)
-	for {
-		var resp *clientv3.GetResponse
-		err := s.ms.each(ctx, func(ctx context.Context, m *member) (err error) {
-			resp, err = m.client.Get(ctx, from, clientv3.WithRange(end), clientv3.WithLimit(limit), clientv3.WithRev(rev))
-			return err
-		})
-		if err != nil {
+	p := s.pages(dir)
+	for p.left() {
+		if err := p.read(ctx); err != nil {
 			return nil, 0, translateRead(ctx, "list "+dir, err)
 		}
-		if rev == 0 {
-			rev = resp.Header.Revision
-		}
-		for _, kv := range resp.Kvs {
-			entries = append(entries, s.entry(kv))
-		}
-		if !resp.More {
-			return entries, rev, nil
-		}
-		from = string(resp.Kvs[len(resp.Kvs)-1].Key) + "\x00"
-		size := 1
-		for _, kv := range resp.Kvs {
-			size += len(kv.Key) + len(kv.Value)
-		}
-		limit = max(pageSize, int64(pageBytes/size*len(resp.Kvs)))
 	}
+	return p.entries, p.rev, nil
+}
+
+// Load implements backend.Store. The key is read with the first page: the result is one instant.
+func (s *Store) Load(ctx context.Context, key, dir string, begun func(backend.Entry)) (backend.Entry, []backend.Entry, error) {
+	p := s.pages(dir)
+	e := backend.Entry{Key: key}
+	err := p.readWith(ctx, key, &e)
+	if err == nil {
+		begun(e)
+	}
+	for err == nil && p.left() {
+		err = p.read(ctx)
+	}
+	if err != nil {
+		return backend.Entry{}, nil, translateRead(ctx, "load "+dir, err)
+	}
+	return e, p.entries, nil
 }
 
 var _ backend.Store = (*Store)(nil)

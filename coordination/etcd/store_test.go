@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"reflect"
 	"strings"
 	"testing"
 	"time"
@@ -108,6 +109,11 @@ func TestStore(t *testing.T) {
 		entries, err := s.List(ctx, "records")
 		if err != nil || len(entries) != n || entries[n-1].Key != "records/04499" {
 			t.Errorf("List() = %d entries, %v, want %d in order", len(entries), err, n)
+		}
+		var told backend.Entry
+		chain, loaded, err := s.Load(ctx, "chain", "records", func(e backend.Entry) { told = e })
+		if err != nil || !reflect.DeepEqual(loaded, entries) || !reflect.DeepEqual(told, chain) {
+			t.Errorf("Load() = %v, %d entries, %v after %v, want what List() told, at one instant", chain, len(loaded), err, told)
 		}
 		var keys []string
 		for _, e := range entries[:300] {

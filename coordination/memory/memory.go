@@ -183,6 +183,26 @@ func (st *store) List(ctx context.Context, dir string) ([]backend.Entry, error) 
 	return st.s.listLocked(dir), nil
 }
 
+func (st *store) Load(ctx context.Context, key, dir string, begun func(backend.Entry)) (backend.Entry, []backend.Entry, error) {
+	if err := st.usable(ctx); err != nil {
+		return backend.Entry{}, nil, err
+	}
+	e, es, err := st.s.load(key, dir)
+	if err == nil {
+		begun(e)
+	}
+	return e, es, err
+}
+
+func (s *Server) load(key, dir string) (backend.Entry, []backend.Entry, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.mu.down {
+		return backend.Entry{}, nil, coordination.ErrUnavailable
+	}
+	return s.entryLocked(key), s.listLocked(dir), nil
+}
+
 func (s *Server) listLocked(dir string) []backend.Entry {
 	var es []backend.Entry
 	for k := range s.mu.entries {

@@ -50,6 +50,13 @@ func (s *store) List(ctx context.Context, dir string) ([]backend.Entry, error) {
 	return es, err
 }
 
+func (s *store) Load(ctx context.Context, key, dir string, first func(backend.Entry)) (backend.Entry, []backend.Entry, error) {
+	began := time.Now()
+	e, es, err := s.Store.Load(ctx, key, dir, first)
+	s.done("load", began, err)
+	return e, es, err
+}
+
 func (s *store) Watch(ctx context.Context, key string, fn func(backend.Entry)) error {
 	events := s.m.events.WithLabelValues(s.name, "watch")
 	err := s.Store.Watch(ctx, key, func(e backend.Entry) {

@@ -320,6 +320,27 @@ func (s *Store) List(ctx context.Context, dir string) (entries []backend.Entry, 
 	return entries, err
 }
 
+// Load implements backend.Store. All reads follow one barrier, on one connection, which never goes back.
+func (s *Store) Load(ctx context.Context, key, dir string, begun func(backend.Entry)) (after backend.Entry, entries []backend.Entry, err error) {
+	var n node
+	err = s.repeat(ctx, "load "+dir, func(r *reader) (err error) {
+		if n, err = s.read(ctx, r.link, key); err != nil {
+			return err
+		}
+		begun(n.entry)
+		if entries, err = s.listOnce(ctx, r.link, dir); err != nil {
+			return err
+		}
+		n, err = s.read(ctx, r.link, key)
+		return err
+	})
+	if err != nil {
+		return backend.Entry{}, nil, err
+	}
+	s.seen.put(key, n.meta)
+	return n.entry, entries, nil
+}
+
 func (s *Store) listOnce(ctx context.Context, l *link, dir string) ([]backend.Entry, error) {
 	names, err := call(ctx, l, func(c *zk.Conn) ([]string, error) {
 		names, _, err := c.Children(s.path(dir))

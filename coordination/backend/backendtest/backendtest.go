@@ -46,6 +46,7 @@ var cases = []struct {
 	{"SizeLimit", testSizeLimit},
 	{"OperationLimit", testOperationLimit},
 	{"Lists", testLists},
+	{"LoadUnderWrites", testLoadUnderWrites},
 	{"PrefixIsolation", testIsolation},
 	{"Watch", testWatch},
 	{"WatchDir", testWatchDir},
@@ -233,6 +234,9 @@ func testEmpty(e *env) {
 	if got, err := e.store.List(e.ctx, "records"); err != nil || len(got) != 0 {
 		e.Errorf("List(records) = %v, %v, want nothing", got, err)
 	}
+	if l := e.load(e.store); l.before.Version != 0 || l.after.Version != 0 || l.after.Key != "chain" || len(l.entries) != 0 {
+		e.Errorf("Load(chain, records) = %+v, want nothing", l)
+	}
 	got, err := e.store.GetMany(e.ctx, []string{"ring/00", "ring/01"})
 	if err != nil || len(got) != 2 || got[1].Key != "ring/01" || got[1].Version != 0 {
 		e.Errorf("GetMany of absent keys = %v, %v, want two entries of version 0", got, err)
@@ -414,7 +418,11 @@ func testLists(e *env) {
 			e.Errorf("GetMany()[%d] = %s %q, want %s %q", i, entry.Key, entry.Value, keys[i], want[keys[i]])
 		}
 	}
-	for _, entry := range got {
+	loaded := e.load(e.store).entries
+	if len(loaded) != len(want) {
+		e.Errorf("Load(chain, records) has %d entries, want %d", len(loaded), len(want))
+	}
+	for _, entry := range append(got, loaded...) {
 		if value, ok := want[entry.Key]; !ok || value != string(entry.Value) || entry.Version == 0 {
 			e.Errorf("List(records) has %q = %q at %d, want %q", entry.Key, entry.Value, entry.Version, value)
 		}

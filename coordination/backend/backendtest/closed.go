@@ -20,7 +20,11 @@ func storeCalls(store backend.Store) map[string]func(context.Context) error {
 			_, err := store.GetMany(ctx, []string{"chain", "controller"})
 			return err
 		},
-		"List":  func(ctx context.Context) error { _, err := store.List(ctx, "records"); return err },
+		"List": func(ctx context.Context) error { _, err := store.List(ctx, "records"); return err },
+		"Load": func(ctx context.Context) error {
+			_, _, err := store.Load(ctx, "chain", "records", func(backend.Entry) {})
+			return err
+		},
 		"Watch": func(ctx context.Context) error { return store.Watch(ctx, "chain", func(backend.Entry) {}) },
 		"WatchDir": func(ctx context.Context) error {
 			return store.WatchDir(ctx, "brokers", func([]backend.Entry) {})
