@@ -7,6 +7,7 @@ import (
 	"github.com/HdrHistogram/hdrhistogram-go"
 
 	"github.com/regency-project/regency/bench/scenario"
+	"github.com/regency-project/regency/bench/stats"
 )
 
 // entry is a trial with what it was computed from.
@@ -139,7 +140,7 @@ func classSummary(class string, good []entry) *ClassSummary {
 			failed = append(failed, float64(c.Failed))
 		}
 	}
-	return &ClassSummary{Class: class, Summary: *sum, PartitionSeconds: median(seconds), Failed: median(failed)}
+	return &ClassSummary{Class: class, Summary: *sum, PartitionSeconds: stats.Median(seconds), Failed: stats.Median(failed)}
 }
 
 func (c *Cell) clients(good []entry) {
@@ -195,7 +196,7 @@ func (c *Cell) throughput(good []entry) {
 		rates = append(rates, round.RecordsPerS)
 		bytes = append(bytes, round.BytesPerS)
 	}
-	t.RecordsPerS, t.MinRecords, t.MaxRecords, t.BytesPerS = median(rates), slices.Min(rates), slices.Max(rates), median(bytes)
+	t.RecordsPerS, t.MinRecords, t.MaxRecords, t.BytesPerS = stats.Median(rates), slices.Min(rates), slices.Max(rates), stats.Median(bytes)
 	c.Throughput = t
 }
 

@@ -8,6 +8,7 @@ import (
 
 	"github.com/regency-project/regency/bench/check"
 	"github.com/regency-project/regency/bench/scenario"
+	"github.com/regency-project/regency/bench/stats"
 	"github.com/regency-project/regency/bench/timeline"
 )
 
@@ -333,8 +334,8 @@ func limits(m Manifest) []string {
 		"When the service itself declared the session lost is not observed: detection ends at the first survivor that learned of it.",
 		"Producers and prober write with acks=all; reads are checked, not probed.",
 	}
-	if m.Trials < enoughForInterval {
-		list = append(list, fmt.Sprintf("%d trials a cell: points, median and range; an interval needs %d, a 95th percentile %d.", m.Trials, enoughForInterval, enoughForP95))
+	if m.Trials < stats.EnoughForInterval {
+		list = append(list, fmt.Sprintf("%d trials a cell: points, median and range; an interval needs %d, a 95th percentile %d.", m.Trials, stats.EnoughForInterval, stats.EnoughForP95))
 	}
 	return list
 }

@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"slices"
 
+	"github.com/regency-project/regency/bench/stats"
 	"github.com/regency-project/regency/bench/timeline"
 )
 
@@ -111,7 +112,7 @@ func classes(outages []Outage) []ClassOutage {
 		if c.Partitions == 0 {
 			continue
 		}
-		c.MedianMs, c.MaxMs = median(widths), slices.Max(widths)
+		c.MedianMs, c.MaxMs = stats.Median(widths), slices.Max(widths)
 		list = append(list, c)
 	}
 	return list
