@@ -65,6 +65,7 @@ func TestConformanceCheck(t *testing.T) {
 			OtherURL:       withCheck(ensembletest.URL(t, e, fmt.Sprintf("check-%d-other", clusters)), checkTTL),
 			DetectionBound: p.Detection().Upper,
 			WithSession:    withCheck,
+			Patient:        ensembletest.Patient,
 			StopQuorum: func(t testing.TB) {
 				within(t, "StopQuorum", func(ctx context.Context) error { _, err := e.StopQuorum(ctx); return err })
 			},

@@ -136,7 +136,6 @@ func (e *env) spring(l coordination.Leadership, key string, t *trap) (attempts [
 // testCutCommits: whatever becomes of the connection before, during or after a commit, and whenever the service hears of it, its caller is told the truth, and
 // it is applied exactly once if it was acknowledged.
 func testCutCommits(e *env) {
-	e.steady()
 	ls, _, s := e.linked()
 	observer := e.coordinator()
 	e.register(s, 1)
@@ -178,7 +177,6 @@ func (e *env) insistCommit(l coordination.Leadership, m ...coordination.Mutation
 
 // testLateOriginal: a commit that was held up on its way is settled on another, and overwritten; then it arrives. It changes nothing.
 func testLateOriginal(e *env) {
-	e.steady()
 	ls, _, s := e.linked()
 	observer := e.coordinator()
 	e.register(s, 1)
@@ -210,7 +208,6 @@ func testLeaderKilled(e *env) {
 	if e.h.KillLeader == nil {
 		e.Skip("the harness cannot kill the service's leader")
 	}
-	e.steady()
 	_, s := e.process()
 	observer := e.coordinator()
 	e.register(s, 1)

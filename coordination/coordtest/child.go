@@ -178,10 +178,10 @@ type child struct {
 	in   *json.Decoder
 }
 
-// child starts one and opens its session.
+// child starts one and opens its session, which is of the harness's own timeout: a child's end is waited for.
 func (e *env) child() *child {
 	e.Helper()
-	return e.startChild(e.h.URL)
+	return e.startChild(e.own)
 }
 
 // clockedChild starts one that reaches the service at the URL and whose wall clock can be shifted.

@@ -52,6 +52,8 @@ type Harness struct {
 	Via       func(url string, endpoints []string) string
 	// WithSession is a cluster's URL with another session timeout. Nil: all of the suite's sessions have the one of URL.
 	WithSession func(url string, timeout time.Duration) string
+	// Patient is a cluster's URL with another timeout of each request. Nil: as it is.
+	Patient func(url string, timeout time.Duration) string
 	// Crowd is how many sessions the service and one process can hold at a time. 0: a thousand.
 	Crowd int
 	// KillLeader kills the service's own leader (SIGKILL), PauseLeader stops it (SIGSTOP); restore brings it back and waits until all members serve.
@@ -72,6 +74,8 @@ type StoreOpener func(ctx context.Context, url string, logger *slog.Logger) (bac
 type testCase struct {
 	name string
 	f    func(e *env)
+	// brisk: its processes have the sessions of the harness's URL, since their ends are waited for. All others have steady ones.
+	brisk bool
 }
 
 // slack is what a loaded machine may add to any bound.
@@ -84,7 +88,11 @@ const patience = 30 * time.Second
 func Run(t *testing.T, fresh func(t *testing.T) Harness) {
 	for _, c := range slices.Concat(basics, sessions, elections, ambiguities, watches, operations) {
 		t.Run(c.name, func(t *testing.T) {
-			c.f(newEnv(t, fresh(t)))
+			e := newEnv(t, fresh(t))
+			if !c.brisk {
+				e.steady()
+			}
+			c.f(e)
 		})
 	}
 }
@@ -92,16 +100,18 @@ func Run(t *testing.T, fresh func(t *testing.T) Harness) {
 // env is what the tests share: ways to open things that end with the test.
 type env struct {
 	testing.TB
-	h      Harness
-	ctx    context.Context
-	logger *slog.Logger
-	stall  *stall // nil: not measured
+	h       Harness
+	ctx     context.Context
+	logger  *slog.Logger
+	stall   *stall // nil: not measured
+	own     string // the harness's own URL, whatever h.URL is now
+	patient bool   // h.URL has more time for each request than own
 }
 
 func newEnv(t *testing.T, h Harness) *env {
 	ctx, cancel := context.WithTimeout(context.Background(), 3*time.Minute)
 	t.Cleanup(cancel)
-	return &env{TB: t, h: h, ctx: ctx, logger: slog.New(slog.NewTextHandler(t.Output(), nil))}
+	return &env{TB: t, h: h, own: h.URL, ctx: ctx, logger: slog.New(slog.NewTextHandler(t.Output(), nil))}
 }
 
 func (e *env) coordinator() coordination.Coordinator {
@@ -155,6 +165,9 @@ func (e *env) process() (coordination.Coordinator, coordination.Session) {
 func (e *env) register(s coordination.Session, id int32) coordination.Registered {
 	e.Helper()
 	r, err := s.Register(e.ctx, registration(id))
+	if errors.Is(err, coordination.ErrSessionLost) && e.stall != nil {
+		e.judge(s.Timeout(), "Register(%d) = %v", id, err)
+	}
 	if err != nil {
 		e.Fatalf("Register(%d) = %v", id, err)
 	}
@@ -180,9 +193,17 @@ func (e *env) leader(id int32) (coordination.Coordinator, coordination.Session, 
 	return co, s, e.campaign(s)
 }
 
-// commit repeats what certainly was not applied: on a loaded machine, or around an election, a session may be suspect for a while.
 func (e *env) commit(l coordination.Leadership, m ...coordination.Mutation) uint64 {
 	e.Helper()
+	seq, err := e.commitOnce(l, m...)
+	if err != nil {
+		e.Fatalf("Commit(%d mutations) = %v", len(m), err)
+	}
+	return seq
+}
+
+// commitOnce repeats what certainly was not applied: on a loaded machine, or around an election, a session may be suspect for a while.
+func (e *env) commitOnce(l coordination.Leadership, m ...coordination.Mutation) (uint64, error) {
 	ctx, cancel := context.WithTimeout(e.ctx, patience)
 	defer cancel()
 	seq, err := l.Commit(ctx, m)
@@ -190,10 +211,7 @@ func (e *env) commit(l coordination.Leadership, m ...coordination.Mutation) uint
 		time.Sleep(10 * time.Millisecond)
 		seq, err = l.Commit(ctx, m)
 	}
-	if err != nil {
-		e.Fatalf("Commit(%d mutations) = %v", len(m), err)
-	}
-	return seq
+	return seq, err
 }
 
 // insist repeats f while the service does not say what became of it: on a loaded machine, or around an election, any single request may be lost.

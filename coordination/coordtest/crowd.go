@@ -28,20 +28,20 @@ func testCrowd(e *env) {
 	if e.h.OpenStore == nil {
 		e.Skip("the harness opens no store")
 	}
-	observer, s := e.process()
-	others := []coordination.Session{s}
+	own := e.granted(e.coordinator())
+	e.withSession(crowdSession)
+	var observer coordination.Coordinator
+	var others []coordination.Session
 	kept := map[int32]uint64{}
 	for id := range int32(3) {
-		if id > 0 {
-			_, other := e.process()
-			others = append(others, other)
-		}
-		kept[id] = e.register(others[id], id).Revision
+		co, s := e.process()
+		observer, others = co, append(others, s)
+		kept[id] = e.register(s, id).Revision
 	}
-	c := e.crowd(s.Timeout())
+	c := e.crowd(own)
 	c.open()
 	granted := c.sessions[0].Timeout()
-	bound := time.Duration(float64(e.bound(s.Timeout()))*float64(granted)/float64(s.Timeout())) + time.Duration(len(c.sessions))*crowdEach
+	bound := time.Duration(float64(e.bound(own))*float64(granted)/float64(own)) + time.Duration(len(c.sessions))*crowdEach
 	if got := c.count(); got != len(c.sessions)+len(kept) {
 		e.Fatalf("%d registrations, want %d and %d others", got, len(c.sessions), len(kept))
 	}
@@ -96,17 +96,15 @@ type crowd struct {
 	renewing sync.WaitGroup
 }
 
-// crowd makes one, whose sessions have the timeout unless the harness can give them a longer one.
+// crowd makes one. Its sessions have the timeout that is the harness's own unless the harness could give the test a longer one.
 func (e *env) crowd(timeout time.Duration) *crowd {
 	e.Helper()
-	url := e.h.URL
 	if e.h.WithSession != nil {
 		timeout = crowdSession
-		url = e.h.WithSession(url, timeout)
 	}
-	store, err := e.h.OpenStore(e.ctx, url, e.logger)
+	store, err := e.h.OpenStore(e.ctx, e.h.URL, e.logger)
 	if err != nil {
-		e.Fatalf("OpenStore(%s) = %v", url, err)
+		e.Fatalf("OpenStore(%s) = %v", e.h.URL, err)
 	}
 	size := e.h.Crowd
 	if size == 0 {

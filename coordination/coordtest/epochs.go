@@ -116,6 +116,7 @@ func testLeaderKeyDeleted(e *env) {
 // testNobodyLeads: all sessions end at once. Then nobody leads and nobody is registered, and who comes next leads the next epoch.
 func testNobodyLeads(e *env) {
 	o := e.operator()
+	e.withSession(3 * time.Second)
 	const members = 3
 	healthy := make(chan struct{})
 	var all []coordination.Session

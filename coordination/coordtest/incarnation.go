@@ -14,7 +14,6 @@ import (
 
 // testDuplicateRace: processes of several hosts register one broker id at the same time. One has it; the others are told so and change nothing.
 func testDuplicateRace(e *env) {
-	e.steady()
 	const hosts = 4
 	co, _ := e.process()
 	var won, refused atomic.Int32

@@ -21,16 +21,22 @@ func testLeaks(e *env) {
 	e.cycleCoordinator(100)
 	e.churn(co, workers, 2*workers, limit)
 	before := countResources()
+	const (
+		pooled = 2 * workers // a connection of a pool has two goroutines, and each worker may come to need one
+		few    = 16
+	)
 
 	began := time.Now()
 	what := fmt.Sprintf("%d closed sessions", e.churn(co, workers, cycles, limit))
 	e.Logf("%s in %v", what, time.Since(began).Round(time.Millisecond))
-	e.noMoreThan(before, what)
+	e.noMoreThan(before, pooled, what)
+
+	before = countResources()
 
 	for i := range coordinators {
 		e.cycleCoordinator(int32(200 + i%2))
 	}
-	e.noMoreThan(before, fmt.Sprintf("%d closed coordinators", coordinators))
+	e.noMoreThan(before, few, fmt.Sprintf("%d closed coordinators", coordinators))
 	if got := s.State(); got == coordination.Lost {
 		e.Errorf("the session that stayed is lost: %v", s.Err())
 	}
@@ -112,10 +118,9 @@ func countResources() resources {
 	return r
 }
 
-// noMoreThan waits for the counts to be what they were: a pool of connections may have grown by a few, not with the number of cycles.
-func (e *env) noMoreThan(before resources, what string) {
+// noMoreThan waits for the counts to be what they were: a pool of connections may have grown by that many, not with the number of cycles.
+func (e *env) noMoreThan(before resources, grown int, what string) {
 	e.Helper()
-	const grown = 16
 	e.eventually(patience, "nothing is left of "+what, func() error {
 		now := countResources()
 		if now.goroutines > before.goroutines+grown {

@@ -35,7 +35,11 @@ func (e *env) links() *links {
 		})
 		ls.all, addresses = append(ls.all, l), append(addresses, l.Addr())
 	}
-	ls.url = e.h.Via(e.h.URL, addresses)
+	url := e.h.URL
+	if e.patient { // requests that meet a disturbed link are to be given up, and tried elsewhere, as soon as ever
+		url = e.h.WithSession(e.own, steadySession)
+	}
+	ls.url = e.h.Via(url, addresses)
 	return ls
 }
 
@@ -52,13 +56,25 @@ func (e *env) linked() (*links, coordination.Coordinator, coordination.Session) 
 	return ls, co, s
 }
 
-// steady gives the processes that the test opens from here on a session timeout that outlasts the stalls of a loaded machine, where the harness can: for
-// tests that do not wait for a session of theirs to end.
-func (e *env) steady() { e.withSession(5 * time.Second) }
+// A session and a request that outlast the stalls of a loaded machine. A request that is given up is settled by a commit of its own, which tests that
+// count commits would have to know of.
+const (
+	steadySession = 8 * time.Second
+	steadyRequest = 2 * time.Second
+)
+
+// steady gives the processes that the test opens from here on such sessions and requests, where the harness can: for tests that do not wait for a session of
+// theirs to end.
+func (e *env) steady() {
+	e.withSession(steadySession)
+	if e.h.WithSession != nil && e.h.Patient != nil {
+		e.h.URL, e.patient = e.h.Patient(e.h.URL, steadyRequest), true
+	}
+}
 
 func (e *env) withSession(timeout time.Duration) {
 	if e.h.WithSession != nil {
-		e.h.URL = e.h.WithSession(e.h.URL, timeout)
+		e.h.URL, e.patient = e.h.WithSession(e.own, timeout), false
 	}
 }
 

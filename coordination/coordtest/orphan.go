@@ -19,7 +19,6 @@ func marked(id int32) coordination.Registration {
 
 // testLostRegistration: the answer to a registration is lost. Register finds out that it was made, and it is one that ends with the session.
 func testLostRegistration(e *env) {
-	e.steady()
 	ls, _, s := e.linked()
 	observer := e.coordinator()
 	r := marked(1)
@@ -63,7 +62,6 @@ func (e *env) endsWithout(observer coordination.Coordinator, s coordination.Sess
 
 // testCancelledRegistration: the caller gave up on a registration that was made. It ends with the session, of which nobody knows that it has one.
 func testCancelledRegistration(e *env) {
-	e.steady()
 	ls, _, s := e.linked()
 	observer := e.coordinator()
 	r := marked(1)
@@ -88,7 +86,6 @@ func testCancelledRegistration(e *env) {
 // testLateRegistration: the first request of a registration arrives after a repeated one was answered and the session was closed: nothing is registered.
 // The place is free again, so that only the end of the session refuses it.
 func testLateRegistration(e *env) {
-	e.steady()
 	ls, _, s := e.linked()
 	observer := e.coordinator()
 	r := marked(1)
@@ -107,7 +104,6 @@ func testLateRegistration(e *env) {
 // testOrphanedClaim: the answer to a claim is lost and its caller gives up. The session that unknowingly leads can campaign again, and what it holds
 // ends with it.
 func testOrphanedClaim(e *env) {
-	e.steady()
 	ls, _, s := e.linked()
 	observer, other := e.process()
 	e.register(other, 2)
@@ -152,7 +148,6 @@ func (e *env) endsWithoutBut(observer coordination.Coordinator, s coordination.S
 
 // testLateClaim: the first request of a claim arrives after the session was closed: nobody leads by it, and the epochs stay dense.
 func testLateClaim(e *env) {
-	e.steady()
 	ls, _, s := e.linked()
 	observer, other := e.process()
 	e.register(other, 2)

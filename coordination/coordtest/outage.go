@@ -33,6 +33,7 @@ func (e *env) outage(f func()) {
 // testOutage: the service loses its quorum for three session timeouts. Afterwards all is as it was.
 func testOutage(e *env) {
 	e.needOutage()
+	e.withSession(3 * time.Second)
 	e.stall = e.measureStall()
 	co, s := e.process()
 	v := e.view(co)

@@ -184,7 +184,6 @@ func testRegistrationEndsWithSession(e *env) {
 
 // testCloseReconnects: a session whose connections broke a moment ago is closed like any other.
 func testCloseReconnects(e *env) {
-	e.steady()
 	ls, _, s := e.linked()
 	observer := e.coordinator()
 	e.register(s, 1)

@@ -208,7 +208,7 @@ func testWatch(e *env) {
 				if i%3 == 2 {
 					m = append(m, remove(fmt.Sprintf("w%d/%d", w, (i+3)%7)))
 				}
-				if _, err := l.Commit(e.ctx, m); err != nil {
+				if _, err := e.commitOnce(l, m...); err != nil {
 					e.Errorf("Commit() = %v", err)
 				}
 			}

@@ -262,7 +262,7 @@ func TestConformance(t *testing.T) {
 			DetectionBound: p.Detection().Upper,
 			StopQuorum:     func(t testing.TB) { c.kill(t, 0); c.kill(t, 2) },
 			StartQuorum:    func(t testing.TB) { c.start(t, 0); c.start(t, 2); c.awaitQuorum(t) },
-			Endpoints:      c.endpoints(t), Via: via, WithSession: ensembletest.WithSession,
+			Endpoints:      c.endpoints(t), Via: via, WithSession: ensembletest.WithSession, Patient: ensembletest.Patient,
 			KillLeader: func(t testing.TB) func() {
 				i := c.leader(t)
 				c.kill(t, i)

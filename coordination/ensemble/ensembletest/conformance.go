@@ -38,7 +38,7 @@ func Conformance(t *testing.T, e *ensemble.Ensemble, open coordtest.Opener, stor
 			StartQuorum: func(t testing.TB) { within(t, "StartQuorum", e.StartQuorum) },
 			Endpoints:   e.Endpoints(),
 			Via:         Via,
-			WithSession: WithSession, Crowd: crowd,
+			WithSession: WithSession, Patient: Patient, Crowd: crowd,
 			KillLeader: func(t testing.TB) func() {
 				i := leader(t, e)
 				check(t, e.KillMember(i))
@@ -85,15 +85,29 @@ func Via(rawURL string, endpoints []string) string {
 
 // WithSession is the URL with another session timeout, renewed at the client's own rate.
 func WithSession(rawURL string, timeout time.Duration) string {
+	return with(rawURL, "session", timeout.String(), "renew", "")
+}
+
+// with is the URL with other values of its keys, or without those whose value is empty.
+func with(rawURL string, pairs ...string) string {
 	u, err := url.Parse(rawURL)
 	if err != nil {
 		panic(err) // of our own making
 	}
 	q := u.Query()
-	q.Set("session", timeout.String())
-	q.Del("renew")
+	for i := 0; i < len(pairs); i += 2 {
+		q.Set(pairs[i], pairs[i+1])
+		if pairs[i+1] == "" {
+			q.Del(pairs[i])
+		}
+	}
 	u.RawQuery = q.Encode()
 	return u.String()
+}
+
+// Patient is the URL with another timeout of each request.
+func Patient(rawURL string, timeout time.Duration) string {
+	return with(rawURL, "request", timeout.String())
 }
 
 func leader(t testing.TB, e *ensemble.Ensemble) (i int) {
