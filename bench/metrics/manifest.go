@@ -24,6 +24,31 @@ type Manifest struct {
 	Scenarios   []scenario.Scenario `json:"scenarios"`
 	Plan        plan.Plan           `json:"plan"`
 	Environment Environment         `json:"environment"`
+
+	Suite          string         `json:"suite,omitempty"`           // name of the suite that the plan is of
+	ScenarioTrials map[string]int `json:"scenario_trials,omitempty"` // exceptions from Trials, by scenario
+	ProfileTrials  map[string]int `json:"profile_trials,omitempty"`  // the most under a profile
+	Until          *Until         `json:"until,omitempty"`           // the plan was extended until intervals were narrow
+	Shard          string         `json:"shard,omitempty"`           // "1/3": the plan is one part of three
+	HostID         string         `json:"host_id,omitempty"`         // tells hosts apart; nothing can be read from it
+	Warnings       []string       `json:"warnings,omitempty"`        // about the machine, when the run began
+	// Parts are the spells in which the run was measured, when it was interrupted and resumed, or merged of several; absent: one.
+	Parts []Part `json:"parts,omitempty"`
+}
+
+// Until is a condition to end at.
+type Until struct {
+	Width  float64 `json:"width"`  // relative half width of the interval of each headline's median: 0.1 is ±10 %
+	Trials int     `json:"trials"` // of each scenario on each backend: the most
+}
+
+// Part is one spell of a run.
+type Part struct {
+	Run       string    `json:"run"` // id of the run that measured it
+	Seed      uint64    `json:"seed"`
+	Started   time.Time `json:"started"`
+	DurationS float64   `json:"duration_s"`
+	Blocks    []int     `json:"blocks"` // finished ones, by their numbers in the plan
 }
 
 // BackendInfo is a backend as it was configured.
@@ -56,8 +81,12 @@ func (m Manifest) backend(name string) BackendInfo {
 	return BackendInfo{Name: name, Title: name, Status: StatusNotRun, Reason: "it is not in the manifest"}
 }
 
-// BoundOf is the detection window of a profile for a fault; nil when the profile has no settings.
+// BoundOf is the detection window of a profile for a fault; nil when the profile has no settings, or they imply none: a broker that leaves tells, and one that is cut off
+// is not dead.
 func (b BackendInfo) BoundOf(profile string, f scenario.Fault) *Bound {
+	if !f.OnBroker() || f.Action != scenario.Kill && f.Action != scenario.Pause {
+		return nil
+	}
 	for _, s := range b.Settings {
 		if s.Profile != profile {
 			continue

@@ -61,18 +61,16 @@ func checkNames(backends, profiles []string) error {
 }
 
 // describe makes the manifest of a run that has not begun.
-func describe(o Options, p plan.Plan, id string, began time.Time, work string) (metrics.Manifest, error) {
+func describe(o Options, p plan.Plan) (metrics.Manifest, error) {
 	m := metrics.Manifest{
-		Schema: metrics.Schema, ID: id, Started: began.UTC().Truncate(time.Second), Revision: revision(), Seed: o.Seed, Trials: o.Trials,
+		Schema: metrics.Schema, Revision: revision(), Seed: o.Seed, Trials: o.Trials,
 		Flush: o.Flush, Scenarios: o.Scenarios, Plan: p, Command: strings.ReplaceAll(o.Command, "{seed}", fmt.Sprint(o.Seed)),
+		Suite: o.Suite, ScenarioTrials: o.ScenarioTrials, ProfileTrials: o.ProfileTrials, Until: o.Until, Shard: o.Shard, HostID: hostID(),
 	}
 	for _, name := range o.Profiles {
 		m.Profiles = append(m.Profiles, metrics.Profile{Name: name, Title: profile.Name(name).Title(), Ranked: name != string(profile.Default)})
 	}
-	var err error
-	if m.Environment, err = environment(work); err != nil {
-		return m, fmt.Errorf("describe this machine: %w", err)
-	}
+	m.Environment = hostEnvironment()
 	m.Environment.Flush = o.Flush
 	for _, s := range o.Scenarios {
 		m.Environment.Resolution = max(m.Environment.Resolution, float64(s.Probes.Interval)/1e6)

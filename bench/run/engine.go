@@ -22,37 +22,71 @@ type engine struct {
 	o        Options
 	plan     plan.Plan
 	dir      string
-	work     string // the clusters' data, on the same disk as the results; removed at the end
+	lock     *os.File // of dir: held as long as the engine works on it
+	work     string   // the clusters' data, on the same disk as the results; removed at the end
 	manifest metrics.Manifest
 	timeline *timeline.Writer
-	rng      *rand.Rand // the fault's instants and the choice of victims
+	rng      *rand.Rand // the fault's instants and the choice of victims, of the current block
+	estimate estimator
 	progress *progress
 	began    time.Time
-	missing  int // planned trials without a valid result
+	earlier  []metrics.Part // spells before this one
+	finished []int          // blocks of this spell
+	missing  int            // planned trials without a valid result
 	// costKnown: what probing costs was measured, which is done once a run.
 	costKnown bool
 }
 
-func newEngine(o Options, p plan.Plan) (*engine, error) {
+// newEngine begins a run in a directory of its own.
+func newEngine(o Options, s setup) (*engine, error) {
 	began := time.Now()
 	id := fmt.Sprintf("%s-%06x", began.UTC().Format("20060102-150405"), o.Seed&0xffffff)
-	e := &engine{o: o, plan: p, dir: filepath.Join(o.Out, id), began: began, rng: rand.New(rand.NewPCG(o.Seed, 0x66617574))}
-	e.work = filepath.Join(e.dir, ".work")
-	if err := os.MkdirAll(e.work, 0o755); err != nil {
+	if o.Shard != "" {
+		id += "-" + strings.ReplaceAll(o.Shard, "/", "of")
+	}
+	e := &engine{o: o, plan: s.plan, dir: filepath.Join(o.Out, id), began: began, estimate: s.estimate}
+	if err := e.open(); err != nil {
 		return nil, err
 	}
 	var err error
-	if e.work, err = filepath.Abs(e.work); err != nil {
-		return nil, err
-	}
 	if e.timeline, err = timeline.Create(filepath.Join(e.dir, TimelineFile)); err != nil {
-		return nil, err
+		return nil, errors.Join(err, e.release())
 	}
-	if e.manifest, err = describe(o, p, id, began, e.work); err != nil {
-		return nil, errors.Join(err, e.timeline.Close(), os.RemoveAll(e.work))
+	e.manifest = s.manifest
+	e.manifest.ID, e.manifest.Started = id, began.UTC().Truncate(time.Second)
+	if err = measureDisk(&e.manifest, e.work); err != nil {
+		return nil, errors.Join(err, e.timeline.Close(), e.release())
 	}
-	e.progress = newProgress(o.Progress, e.manifest, p)
-	return e, writeJSON(filepath.Join(e.dir, ManifestFile), e.manifest)
+	e.progress = newProgress(o.Progress, e.estimate)
+	e.progress.expect(s.plan.Blocks)
+	return e, e.writeManifest()
+}
+
+// open makes the directories and takes the lock.
+func (e *engine) open() error {
+	e.work = filepath.Join(e.dir, ".work")
+	if err := os.MkdirAll(e.dir, 0o755); err != nil {
+		return err
+	}
+	var err error
+	if e.lock, err = lockDir(e.dir); err != nil {
+		return err
+	}
+	err = errors.Join(os.RemoveAll(e.work), os.Mkdir(e.work, 0o755)) // an interrupted run may have left its clusters' data
+	if err == nil {
+		e.work, err = filepath.Abs(e.work)
+	}
+	if err != nil {
+		return errors.Join(err, e.release())
+	}
+	return nil
+}
+
+// release gives the directory free.
+func (e *engine) release() error { return errors.Join(os.RemoveAll(e.work), e.lock.Close()) }
+
+func (e *engine) writeManifest() error {
+	return writeJSON(filepath.Join(e.dir, ManifestFile), e.manifest)
 }
 
 // runnable tells whether the backend's server is there.
@@ -65,17 +99,10 @@ func (e *engine) runnable(backend string) bool {
 	return false
 }
 
-func (e *engine) scenario(name string) scenario.Scenario {
-	for _, s := range e.o.Scenarios {
-		if s.Name == name {
-			return s
-		}
-	}
-	return scenario.Scenario{} // the plan is made of these scenarios: it cannot be
-}
+func (e *engine) scenario(name string) scenario.Scenario { return e.estimate.scenarios[name] }
 
 func (e *engine) run(ctx context.Context) error {
-	e.progress.header()
+	e.progress.header(e.manifest)
 	for _, p := range e.o.Profiles {
 		for _, b := range e.o.Backends {
 			if absent(b, p) {
@@ -83,21 +110,56 @@ func (e *engine) run(ctx context.Context) error {
 			}
 		}
 	}
-	for _, b := range e.plan.Blocks {
-		if !e.runnable(b.Backend) {
-			e.progress.skip(b)
-			continue
+	done := e.done()
+	for next := 0; ; {
+		for ; next < len(e.plan.Blocks); next++ {
+			if b := e.plan.Blocks[next]; !slices.Contains(done, b.Number) {
+				if err := e.take(ctx, b); err != nil {
+					return err
+				}
+			}
 		}
-		if err := e.block(ctx, b); err != nil {
+		more, err := e.extend()
+		if err != nil || !more {
 			return err
 		}
 	}
-	return nil
+}
+
+// done lists the blocks of earlier spells.
+func (e *engine) done() []int {
+	var blocks []int
+	for _, p := range e.earlier {
+		blocks = append(blocks, p.Blocks...)
+	}
+	return blocks
+}
+
+// take runs a block of the plan, or leaves it out.
+func (e *engine) take(ctx context.Context, b plan.Block) error {
+	defer e.progress.close(b)
+	if !e.runnable(b.Backend) {
+		return nil
+	}
+	missing := e.missing
+	if err := e.block(ctx, b); err != nil {
+		return err
+	}
+	e.timeline.Emit(timeline.BlockFinished{Block: b.Number, Missing: e.missing - missing})
+	e.finished = append(e.finished, b.Number)
+	return e.timeline.Cut()
+}
+
+// blockRand draws what is random in a block: a function of the seed and the block alone, so that a block is the same whether or not the run was
+// interrupted before it.
+func blockRand(seed uint64, block int) *rand.Rand {
+	return rand.New(rand.NewPCG(seed, 0x66617574+uint64(block)<<32))
 }
 
 // block runs a block; one whose cluster broke down is tried once more with what was left of it.
 func (e *engine) block(ctx context.Context, planned plan.Block) error {
 	items := slices.Clone(planned.Items)
+	e.rng = blockRand(e.o.Seed, planned.Number)
 	var last error
 	for try := range 2 {
 		b := &block{engine: e, plan: planned, items: items, name: fmt.Sprintf("block-%d", planned.Number)}
@@ -119,7 +181,6 @@ func (e *engine) block(ctx context.Context, planned plan.Block) error {
 	}
 	e.missing += len(items)
 	e.progress.note("giving up on block %d, %d trials missing: %v", planned.Number, len(items), last)
-	e.progress.drop(items)
 	return nil
 }
 
@@ -134,16 +195,40 @@ func firstLine(err error) string {
 // finish writes the metrics of what was measured and says what the run lacks.
 func (e *engine) finish() (Result, error) {
 	e.progress.end()
-	e.manifest.DurationS = time.Since(e.began).Seconds()
-	err := errors.Join(e.timeline.Close(), os.RemoveAll(e.work), writeJSON(filepath.Join(e.dir, ManifestFile), e.manifest))
+	e.account()
+	err := errors.Join(e.timeline.Close(), e.release(), e.writeManifest())
+	result := Result{Dir: e.dir, Left: e.left()}
 	if err != nil {
-		return Result{Dir: e.dir}, err
+		return result, err
 	}
-	m, err := Recompute(e.dir)
-	if err != nil {
-		return Result{Dir: e.dir}, err
+	if result.Metrics, err = Recompute(e.dir); err != nil {
+		return result, err
 	}
-	return Result{Dir: e.dir, Metrics: m}, errors.Join(e.verdicts(m)...)
+	result.Advice = advice(e.manifest, result.Metrics)
+	return result, errors.Join(e.verdicts(result.Metrics)...)
+}
+
+// account writes down this spell.
+func (e *engine) account() {
+	took := time.Since(e.began).Seconds()
+	e.manifest.DurationS = took
+	for _, p := range e.earlier {
+		e.manifest.DurationS += p.DurationS
+	}
+	this := metrics.Part{Run: e.manifest.ID, Seed: e.o.Seed, Started: e.began.UTC().Truncate(time.Second), DurationS: took, Blocks: append([]int{}, e.finished...)}
+	e.manifest.Parts = append(slices.Clone(e.earlier), this)
+}
+
+// left counts the blocks that are still to run.
+func (e *engine) left() int {
+	left := 0
+	done := append(e.done(), e.finished...)
+	for _, b := range e.plan.Blocks {
+		if e.runnable(b.Backend) && !slices.Contains(done, b.Number) {
+			left++
+		}
+	}
+	return left
 }
 
 func (e *engine) verdicts(m metrics.Run) []error {
@@ -153,11 +238,6 @@ func (e *engine) verdicts(m metrics.Run) []error {
 	}
 	if e.missing > 0 {
 		errs = append(errs, fmt.Errorf("%w: %d trials have no valid result; logs are in %s", ErrIncomplete, e.missing, filepath.Join(e.dir, LogsDir)))
-	}
-	for _, b := range m.Backends {
-		if b.Status != metrics.StatusOK && e.o.Strict {
-			errs = append(errs, fmt.Errorf("%w: %s: %s", ErrNotRun, b.Name, b.Reason))
-		}
 	}
 	return errs
 }

@@ -2,6 +2,8 @@ package run
 
 import (
 	"cmp"
+	"crypto/sha256"
+	"encoding/hex"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -21,13 +23,37 @@ const fsyncs = 200
 
 // environment describes this machine and the disk under dir. What a system does not tell stays empty.
 func environment(dir string) (metrics.Environment, error) {
-	e := metrics.Environment{
-		Host: host(), Kernel: kernel(), CPU: firstValue("/proc/cpuinfo", "model name"), Cores: runtime.NumCPU(), MemoryB: memory(),
-		Go: runtime.Version(), Filesystem: filesystem(dir),
+	m := metrics.Manifest{Environment: hostEnvironment()}
+	err := measureDisk(&m, dir)
+	return m.Environment, err
+}
+
+func hostEnvironment() metrics.Environment {
+	return metrics.Environment{
+		Host: host(), Kernel: kernel(), CPU: firstValue("/proc/cpuinfo", "model name"), Cores: runtime.NumCPU(), MemoryB: memory(), Go: runtime.Version(),
 	}
+}
+
+// measureDisk adds what is measured on the disk of the clusters' data.
+func measureDisk(m *metrics.Manifest, work string) error {
+	m.Environment.Filesystem = filesystem(work)
 	var err error
-	e.Fsync, err = probeFsync(filepath.Join(dir, "fsync-probe"))
-	return e, err
+	m.Environment.Fsync, err = probeFsync(filepath.Join(work, "fsync-probe"))
+	return err
+}
+
+// hostID tells this host from others without naming it: a hash of the system's own id, or else of its name.
+func hostID() string {
+	id, err := os.ReadFile("/etc/machine-id")
+	if err != nil || len(id) == 0 {
+		name, err := os.Hostname()
+		if err != nil {
+			return ""
+		}
+		id = []byte(name)
+	}
+	sum := sha256.Sum256(append([]byte("regency bench "), id...))
+	return hex.EncodeToString(sum[:6])
 }
 
 func kernel() string {

@@ -7,125 +7,159 @@ import (
 	"strings"
 	"time"
 
+	"golang.org/x/sys/unix"
+
 	"github.com/regency-project/regency/bench/metrics"
 	"github.com/regency-project/regency/bench/plan"
-	"github.com/regency-project/regency/bench/scenario"
 )
 
 // progress tells the terminal where the run is. One goroutine uses it.
 type progress struct {
 	out      io.Writer
 	terminal bool
-	manifest metrics.Manifest
+	estimate estimator
+	now      func() time.Time
 
 	total, finished int
-	expected        time.Duration // of what is left, by the plan
-	planned, took   time.Duration // of what is finished, by the plan and in truth
-	last            time.Time     // when the newest item or cluster began
+	todo            []plan.Block // what is left, the current block first
+	begun           int          // number of the block whose first trial is over: what it took to start is spent
+	learned         map[string]*mean
+	planned, took   time.Duration // of what is finished, by the estimate and in truth
+	last            time.Time     // when the newest trial or cluster began
 	pending         bool          // a line without end stands on the terminal
 }
 
-func newProgress(out io.Writer, m metrics.Manifest, p plan.Plan) *progress {
-	g := &progress{out: out, manifest: m, last: time.Now()}
+// mean of what trials of a cell, or the rest of a backend's blocks, took so far.
+type mean struct {
+	n   int
+	sum time.Duration
+}
+
+func newProgress(out io.Writer, e estimator) *progress {
+	g := &progress{out: out, estimate: e, now: time.Now, learned: make(map[string]*mean)}
+	g.last = g.now()
 	if f, ok := out.(*os.File); ok {
 		info, err := f.Stat()
 		g.terminal = err == nil && info.Mode()&os.ModeCharDevice != 0
 	}
-	for _, b := range p.Blocks {
-		g.expected += startCost
-		for _, item := range b.Items {
-			g.total++
-			g.expected += g.cost(b, item)
-		}
-	}
 	return g
 }
 
-// Costs that the scenario does not say, as measured on 2 cores.
-const (
-	startCost = 14 * time.Second // cluster, warm-up, reading back
-	healCost  = 3 * time.Second
-)
-
-func (g *progress) cost(b plan.Block, item plan.Item) time.Duration {
-	for _, s := range g.manifest.Scenarios {
-		if s.Name != item.Scenario {
-			continue
-		}
-		if s.Kind == scenario.Throughput {
-			return s.Phases.Steady + s.Phases.Round
-		}
-		d := s.Phases.Steady + s.Phases.Jitter/2 + s.Phases.Recovery + healCost
-		for _, info := range g.manifest.Backends {
-			if bound := info.BoundOf(b.Profile, s.Main()); info.Name == b.Backend && bound != nil {
-				d += time.Duration((bound.LowerMs + bound.UpperMs) / 2 * 1e6)
-			}
-		}
-		return d
+// expect adds blocks to what is to do.
+func (g *progress) expect(blocks []plan.Block) {
+	g.todo = append(g.todo, blocks...)
+	for _, b := range blocks {
+		g.total += len(b.Items)
 	}
-	return 0
 }
 
-// left scales the plan by what the finished part really took.
+// skipped takes the newest expected block as finished.
+func (g *progress) skipped(b plan.Block) {
+	g.todo = g.todo[:len(g.todo)-1]
+	g.finished += len(b.Items)
+}
+
+func cellOf(b plan.Block, item plan.Item) string {
+	return b.Profile + "/" + item.Scenario + "/" + b.Backend
+}
+
+// left is what remains by what was measured: each trial like those of its cell before, and what was not yet run by the estimate, scaled as all of the
+// run was off it.
 func (g *progress) left() time.Duration {
 	factor := 1.0
 	if g.planned > 0 {
 		factor = min(max(g.took.Seconds()/g.planned.Seconds(), 0.5), 4)
 	}
-	return time.Duration(factor * float64(g.expected)).Round(time.Second)
+	total := time.Duration(0)
+	add := func(key string, estimated time.Duration) {
+		if m := g.learned[key]; m != nil {
+			total += m.sum / time.Duration(m.n)
+			return
+		}
+		total += time.Duration(factor * float64(estimated))
+	}
+	for i, b := range g.todo {
+		if i > 0 || b.Number != g.begun {
+			add(b.Backend, g.estimate.overhead(b))
+		}
+		for _, item := range b.Items {
+			add(cellOf(b, item), g.estimate.item(b, item))
+		}
+	}
+	return total.Round(time.Second)
 }
 
-func (g *progress) spend(planned time.Duration) {
-	now := time.Now()
-	g.took += now.Sub(g.last)
-	g.planned += planned
-	g.expected -= planned
-	g.last = now
+func (g *progress) learn(key string, took time.Duration) {
+	if g.learned[key] == nil {
+		g.learned[key] = &mean{}
+	}
+	g.learned[key].n++
+	g.learned[key].sum += max(took, 0)
 }
 
-func (g *progress) header() {
-	g.line("run %s · seed %d · %d trials in %d blocks · about %s", g.manifest.ID, g.manifest.Seed, g.total, len(g.manifest.Plan.Blocks), minutes(g.left()))
-	for _, b := range g.manifest.Backends {
+func (g *progress) header(m metrics.Manifest) {
+	g.line("run %s · seed %d · %d trials in %d blocks · about %s", m.ID, m.Seed, g.total, len(g.todo), minutes(g.left()))
+	for _, b := range m.Backends {
 		if b.Status != metrics.StatusOK {
 			g.line("not run: %s: %s", b.Name, b.Reason)
 		}
 	}
+	for _, w := range m.Warnings {
+		g.line("warning: %s", w)
+	}
 }
 
 func minutes(d time.Duration) string {
-	if d < 90*time.Second {
+	switch {
+	case d < 90*time.Second:
 		return fmt.Sprintf("%.0f s", d.Seconds())
+	case d < 100*time.Minute:
+		return fmt.Sprintf("%.0f min", d.Minutes())
 	}
-	return fmt.Sprintf("%.0f min", d.Minutes())
+	return fmt.Sprintf("%d h %02d min", int(d.Hours()), int(d.Minutes())%60)
 }
 
-// skip leaves out a block whose backend cannot run.
-func (g *progress) skip(b plan.Block) {
-	g.expected -= startCost
-	g.dropIn(b, b.Items)
-}
-
-// drop leaves out trials that were given up. Their cost is taken as that of the plan's first block.
-func (g *progress) drop(items []plan.Item) { g.dropIn(g.manifest.Plan.Blocks[0], items) }
-
-func (g *progress) dropIn(b plan.Block, items []plan.Item) {
-	for _, item := range items {
-		g.finished++
-		g.expected -= g.cost(b, item)
+// close ends the current block: what is left of it will not be run.
+func (g *progress) close(b plan.Block) {
+	if len(g.todo) == 0 || g.todo[0].Number != b.Number {
+		return
 	}
+	g.finished += len(g.todo[0].Items)
+	g.todo = g.todo[1:]
 }
 
 func (g *progress) cluster(b plan.Block) {
-	g.last = time.Now()
+	g.last = g.now()
 	g.status(fmt.Sprintf("starting a cluster of %d brokers on %s (%s)", b.Cluster.Brokers, b.Backend, b.Profile))
 }
 
-// status is shown on a terminal until the next line.
+// status is shown on a terminal until the next line. It never wraps: a wrapped line could not be taken back.
 func (g *progress) status(text string) {
-	if g.terminal {
-		fmt.Fprintf(g.out, "\r\033[K[%d/%d] %s · %s left", g.finished, g.total, text, minutes(g.left()))
-		g.pending = true
+	if !g.terminal {
+		return
 	}
+	line := fmt.Sprintf("[%d/%d] %s · %s left", g.finished, g.total, text, minutes(g.left()))
+	fmt.Fprintf(g.out, "\r\033[K%s", cut(line, g.width()-1))
+	g.pending = true
+}
+
+// width of the terminal, which may change at any time.
+func (g *progress) width() int {
+	if f, ok := g.out.(*os.File); ok {
+		if size, err := unix.IoctlGetWinsize(int(f.Fd()), unix.TIOCGWINSZ); err == nil && size.Col > 0 {
+			return int(size.Col)
+		}
+	}
+	return 80
+}
+
+// cut shortens a line to n characters and shows that it did.
+func cut(line string, n int) string {
+	r := []rune(line)
+	if len(r) <= n || n < 1 {
+		return line
+	}
+	return string(r[:n-1]) + "…"
 }
 
 func (g *progress) line(format string, args ...any) {
@@ -157,23 +191,47 @@ func (g *progress) text(item plan.Item, t metrics.Trial) string {
 
 func (g *progress) done(b plan.Block, item plan.Item, t metrics.Trial) {
 	g.finished++
-	planned := g.cost(b, item)
-	if item == b.Items[0] {
-		planned += startCost
+	now := g.now()
+	took, estimated := now.Sub(g.last), g.estimate.item(b, item)
+	g.last = now
+	g.took += took
+	g.planned += estimated
+	if item == b.Items[0] { // the cluster's start is in it
+		g.begun = b.Number
+		g.planned += g.estimate.overhead(b) - readBackCost
+		g.learn(b.Backend, took-estimated+readBackCost)
+	} else {
+		g.learn(cellOf(b, item), took)
 	}
-	g.spend(planned)
+	g.forget(item)
 	g.line("[%d/%d] %s · %s left", g.finished, g.total, g.text(item, t), minutes(g.left()))
 	g.status("next trial")
+}
+
+// forget takes a trial from what is to do.
+func (g *progress) forget(done plan.Item) {
+	if len(g.todo) == 0 {
+		return
+	}
+	items := g.todo[0].Items
+	for i, item := range items {
+		if item.Trial == done.Trial {
+			g.todo[0].Items = append(items[:i:i], items[i+1:]...)
+			return
+		}
+	}
 }
 
 // added counts a trial that the plan did not hold.
 func (g *progress) added(b plan.Block, item plan.Item) {
 	g.total++
-	g.expected += g.cost(b, item)
+	if len(g.todo) > 0 && g.todo[0].Number == b.Number {
+		g.todo[0].Items = append(g.todo[0].Items[:len(g.todo[0].Items):len(g.todo[0].Items)], item)
+	}
 }
 
 func (g *progress) repeated(item plan.Item, t metrics.Trial) {
-	g.last = time.Now()
+	g.last = g.now()
 	g.note("%s", g.text(item, t))
 }
 

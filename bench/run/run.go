@@ -18,7 +18,6 @@ import (
 	"time"
 
 	"github.com/regency-project/regency/bench/metrics"
-	"github.com/regency-project/regency/bench/plan"
 	"github.com/regency-project/regency/bench/scenario"
 	"github.com/regency-project/regency/bench/timeline"
 )
@@ -36,48 +35,59 @@ var (
 	ErrViolation = errors.New("correctness violated")
 	// ErrIncomplete is wrapped when planned trials have no valid result. The figures of the others stand.
 	ErrIncomplete = errors.New("run incomplete")
-	// ErrNotRun is wrapped, with Options.Strict, when a backend could not be run at all.
+	// ErrNotRun is wrapped, with Options.Strict, when a backend's server is missing. Nothing was started.
 	ErrNotRun = errors.New("backend not run")
 )
 
 // Options of a run. BrokerBinary is needed; every other zero value is usable.
 type Options struct {
-	Out          string              // directory of all runs; "results" when empty
-	Backends     []string            // all when empty
-	Profiles     []string            // matched when empty
-	Scenarios    []scenario.Scenario // the defaults when empty
-	Trials       int                 // of each failover scenario on each backend; 5 when 0
-	Seed         uint64              // drawn when 0
-	BrokerBinary string              // the regency program
-	ServersDir   string              // coordination servers; where `make servers` puts them when empty
-	Flush        string              // sync (when empty) or written
-	Progress     io.Writer           // discarded when nil; a terminal gets a line that is rewritten
-	Logger       *slog.Logger        // of the harness itself; discarded when nil
-	Command      string              // repeats the run; "{seed}" in it is replaced
-	Version      string              // of the harness and brokers, for the manifest
-	Strict       bool                // a backend whose server is missing is an error (CI)
+	Out            string              // directory of all runs; "results" when empty
+	Suite          string              // name of the suite that the rest is from, for the manifest
+	Backends       []string            // all when empty
+	Profiles       []string            // matched when empty
+	Scenarios      []scenario.Scenario // the defaults when empty
+	Trials         int                 // of each failover scenario on each backend; 5 when 0
+	ScenarioTrials map[string]int      // exceptions from Trials, as in plan.Options
+	ProfileTrials  map[string]int      //
+	Until          *metrics.Until      // go on after the plan until intervals are narrow; nil: end with the plan
+	Shard          string              // "1/3": only the first of three parts of the plan; all when empty
+	Seed           uint64              // drawn when 0
+	BrokerBinary   string              // the regency program
+	ServersDir     string              // coordination servers; where `make servers` puts them when empty
+	Flush          string              // sync (when empty) or written, for clusters that do not say it
+	Progress       io.Writer           // discarded when nil; a terminal gets a line that is rewritten
+	Logger         *slog.Logger        // of the harness itself; discarded when nil
+	Command        string              // repeats the run; "{seed}" in it is replaced
+	Version        string              // of the harness and brokers, for the manifest
+	Strict         bool                // a backend whose server is missing is refused (CI)
+
+	planOnly bool // nothing will be run
 }
 
-// Result is a finished run.
+// Result is a run that ended, or was interrupted.
 type Result struct {
 	Dir     string
 	Metrics metrics.Run
+	Left    int      // blocks that are still to run: Resume goes on with them
+	Advice  []string // how many trials the cells would need whose interval is wide, one sentence each
 }
 
-// Run runs everything. It returns a Result whenever anything was measured, together with an error that wraps ErrViolation, ErrIncomplete or ErrNotRun if
-// the run is not what was asked for. When ctx ends, what was measured is written and the cause is returned.
+// Run runs everything. It returns a Result whenever anything was measured, together with an error that wraps ErrViolation or ErrIncomplete if the run is
+// not what was asked for. When ctx ends, what was measured is written and the cause is returned. What is refused before anything is started leaves no
+// directory; such an error wraps ErrNotRun, with Strict, or ErrMachine where it is not for the options themselves.
 func Run(ctx context.Context, o Options) (Result, error) {
-	if err := o.complete(); err != nil {
-		return Result{}, fmt.Errorf("bench: %w", err)
-	}
-	p, err := plan.Make(plan.Options{Backends: o.Backends, Profiles: o.Profiles, Scenarios: o.Scenarios, Trials: o.Trials, Seed: o.Seed, Absent: absent})
+	s, err := prepare(&o)
 	if err != nil {
 		return Result{}, fmt.Errorf("bench: %w", err)
 	}
-	e, err := newEngine(o, p)
+	e, err := newEngine(o, s)
 	if err != nil {
 		return Result{}, fmt.Errorf("bench: %w", err)
 	}
+	return e.runToEnd(ctx)
+}
+
+func (e *engine) runToEnd(ctx context.Context) (Result, error) {
 	runErr := e.run(ctx)
 	result, err := e.finish()
 	if err = errors.Join(runErr, err); err != nil {
@@ -86,6 +96,7 @@ func Run(ctx context.Context, o Options) (Result, error) {
 	return result, nil
 }
 
+// complete checks the options and fills in what they leave out.
 func (o *Options) complete() error {
 	if o.BrokerBinary == "" {
 		return errors.New("no broker program is named")
@@ -100,6 +111,17 @@ func (o *Options) complete() error {
 	if o.Out == "" {
 		o.Out = "results"
 	}
+	if o.Progress == nil {
+		o.Progress = io.Discard
+	}
+	if o.Logger == nil {
+		o.Logger = slog.New(slog.DiscardHandler)
+	}
+	return o.choose()
+}
+
+// choose fills in what is to be run.
+func (o *Options) choose() error {
 	if len(o.Backends) == 0 {
 		o.Backends = allBackends()
 	}
@@ -107,6 +129,7 @@ func (o *Options) complete() error {
 		o.Profiles = []string{"matched"}
 	}
 	if len(o.Scenarios) == 0 {
+		var err error
 		if o.Scenarios, err = scenario.Defaults(); err != nil {
 			return err
 		}
@@ -115,7 +138,7 @@ func (o *Options) complete() error {
 		o.Trials = 5
 	}
 	if o.Seed == 0 {
-		o.Seed = uint64(time.Now().UnixNano()) & 0xffffff
+		o.Seed = uint64(time.Now().UnixNano())&0xffffff | 1
 	}
 	if o.Flush == "" {
 		o.Flush = "sync"
@@ -123,11 +146,8 @@ func (o *Options) complete() error {
 	if o.Flush != "sync" && o.Flush != "written" {
 		return fmt.Errorf("flush mode %q: choose sync or written", o.Flush)
 	}
-	if o.Progress == nil {
-		o.Progress = io.Discard
-	}
-	if o.Logger == nil {
-		o.Logger = slog.New(slog.DiscardHandler)
+	if err := checkUntil(o.Until); err != nil {
+		return err
 	}
 	return checkNames(o.Backends, o.Profiles)
 }
