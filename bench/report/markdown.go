@@ -93,6 +93,9 @@ var markdownEscapes = strings.NewReplacer("\\", "\\\\", "|", "\\|", "<", "&lt;",
 // plain writes any text so that Markdown shows it as it is, on one line.
 func plain(s string) string { return markdownEscapes.Replace(printable(s)) }
 
+// PlainMarkdown is plain for pages that are written elsewhere.
+func PlainMarkdown(s string) string { return plain(s) }
+
 // printable replaces what no text file should hold, as the HTML does.
 func printable(s string) string {
 	return strings.Map(func(r rune) rune {

@@ -93,6 +93,14 @@ func (p *Page) table(id, caption string, columns []string, lines []Line, cellOf 
 	p.add(tabled(t))
 }
 
+// BackendColour is the colour of a backend, for Line and Span.
+func BackendColour(name string) int {
+	if n, ok := fixedColour[name]; ok {
+		return n
+	}
+	return 7
+}
+
 func colour(i int) string { return fmt.Sprintf("c%d", i%8) }
 
 // Span is a row of a chart: a value with its interval (Low and High, NaN when there is none), and up to one paler value to compare with.
@@ -196,6 +204,9 @@ func spanAxis(groups []SpanGroup, one bool, from, to float64) axis {
 	a.ticks = slices.DeleteFunc(ticks, func(v float64) bool { return v < a.low || v > a.high })
 	return a
 }
+
+// HTML renders the page as one file.
+func (p *Page) HTML() ([]byte, error) { return renderHTML(&p.doc) }
 
 // Write renders the page into dir as NAME.html and NAME.md, with the Markdown's pictures in PictureDir.
 func (p *Page) Write(dir, name string) error {
