@@ -105,6 +105,14 @@ func TestBrokenHistoriesAreCaught(t *testing.T) {
 			h.watch()
 			h.watcher.Read(part, 3, h.log[3])
 		}, OffsetRegress},
+		"a consumer goes past an acknowledged record": {func(h *history) {
+			for _, offset := range []int{0, 1, 3, 4} {
+				h.watcher.Read(part, int64(offset), h.log[offset])
+			}
+		}, Skipped},
+		"an offset is given twice": {func(h *history) {
+			h.ledger.Acked(h.producer, part, 3, 2)
+		}, OffsetTwice},
 		"the high watermark falls below what was delivered": {func(h *history) {
 			h.watch()
 			h.watcher.HighWatermark(part, 5)
@@ -153,7 +161,11 @@ func TestDoubleLeadersAndControllersAreCaught(t *testing.T) {
 		`{"t":5,"broker":2,"pid":2,"event":"partition.leader","topic":"load","partition":0,"epoch":4,"offset":9}`,
 		`{"t":5,"broker":2,"pid":2,"event":"partition.leader","topic":"again","topic_id":"aa","partition":0,"epoch":0,"offset":0}`,
 		`{"t":5,"broker":3,"pid":3,"event":"partition.leader","topic":"again","topic_id":"bb","partition":0,"epoch":0,"offset":0}`,
+		`{"t":5,"broker":2,"pid":2,"event":"partition.leader","topic":"again","topic_id":"cc","partition":0,"epoch":2,"offset":0}`,
+		`{"t":5,"broker":3,"pid":2,"event":"partition.leader","topic":"again","topic_id":"cc","partition":0,"epoch":0,"offset":0}`,
 		`{"t":6,"broker":2,"pid":2,"event":"controller.claimed","epoch":8,"seq":9}`,
+		`{"t":6,"broker":1,"pid":1,"event":"controller.committed","epoch":7,"seq":8}`,
+		`{"t":6,"broker":2,"pid":2,"event":"controller.committed","epoch":8,"seq":12}`,
 	}
 	found, err := Leadership(parse(t, lines))
 	if err != nil || len(found) != 0 {
@@ -162,11 +174,24 @@ func TestDoubleLeadersAndControllersAreCaught(t *testing.T) {
 	for want, line := range map[string]string{
 		DoubleLeader:     `{"t":7,"broker":3,"pid":3,"event":"partition.leader","topic":"load","partition":0,"epoch":4,"offset":9}`,
 		DoubleController: `{"t":7,"broker":3,"pid":3,"event":"controller.claimed","epoch":8,"seq":9}`,
+		EpochRegress:     `{"t":7,"broker":2,"pid":8,"event":"partition.leader","topic":"again","topic_id":"cc","partition":0,"epoch":1,"offset":0}`,
+		ZombieCommit:     `{"t":7,"broker":1,"pid":1,"event":"controller.committed","epoch":7,"seq":12}`,
 	} {
 		found, err := Leadership(parse(t, append(slices.Clone(lines), line)))
 		if err != nil || len(found) != 1 || found[0].Check != want || found[0].T != 7 {
 			t.Errorf("found %v, %v; want one %s", found, err, want)
 		}
+	}
+}
+
+func TestControllerEpochsFollowTheChain(t *testing.T) {
+	lines := []string{
+		`{"t":2,"broker":1,"pid":1,"event":"controller.claimed","epoch":7,"seq":10}`,
+		`{"t":3,"broker":2,"pid":2,"event":"controller.claimed","epoch":9,"seq":9}`,
+	}
+	found, err := Leadership(parse(t, lines))
+	if err != nil || len(found) != 1 || found[0].Check != EpochRegress || found[0].T != 3 {
+		t.Errorf("found %v, %v; want one %s", found, err, EpochRegress)
 	}
 }
 

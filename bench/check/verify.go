@@ -21,6 +21,13 @@ const (
 	DoubleLeader     = "double-leader"
 	DoubleController = "double-controller"
 	ZombieWrite      = "zombie-write"
+	ZombieCommit     = "zombie-commit"   // a controller committed after its successor's claim
+	EpochRegress     = "epoch-regress"   // an epoch went back
+	Skipped          = "skipped"         // a consumer went past an acknowledged record without being given it
+	OffsetTwice      = "offset-twice"    // two records were acknowledged at one offset
+	ReplicasDiffer   = "replicas-differ" // two replicas' logs hold different committed bytes
+	ReplicaShort     = "replica-short"   // a member of the ISR lacks what is committed
+	DiskFault        = "disk-fault"      // a replica's log contradicts itself
 )
 
 // Violation is a broken promise. Trial is empty where it cannot be told.
@@ -43,7 +50,7 @@ type Verifier struct {
 	last   map[laneKey]int64   // highest sequence read
 	next   map[Partition]int64 // offset after the last record read
 	report *report
-	live   map[Partition][]uint32 // what a consumer read while the cluster was being broken
+	live   map[Partition]reading // what a consumer read while the cluster was being broken
 }
 
 // report collects findings by trial.
@@ -81,7 +88,7 @@ func NewVerifier(l *Ledger, live *Watcher) *Verifier {
 		next: make(map[Partition]int64), report: newReport(),
 	}
 	if live != nil {
-		v.live = live.sums()
+		v.live = live.readings()
 	}
 	return v
 }
@@ -107,7 +114,7 @@ func (v *Verifier) Read(p Partition, offset int64, value []byte) {
 		return
 	}
 	v.readTagLocked(p, offset, tag)
-	if sums := v.live[p]; offset < int64(len(sums)) && sums[offset] != 0 && sums[offset] != sum(value) {
+	if sums := v.live[p].sums; offset < int64(len(sums)) && sums[offset] != 0 && sums[offset] != sum(value) {
 		v.report.violate(l.trialName(tag.Trial), ReadsDiffer, "%s offset %d was read twice with different content", p, offset)
 	}
 }
@@ -165,15 +172,28 @@ func (v *Verifier) Finish(unread error) (map[string]Counts, []Violation) {
 	keys := slices.SortedFunc(maps.Keys(l.mu.lanes), func(a, b laneKey) int {
 		return cmp.Or(cmp.Compare(a.Topic, b.Topic), cmp.Compare(a.ID, b.ID), cmp.Compare(a.producer, b.producer))
 	})
+	given := make(map[Partition]map[int64]bool)
 	for _, key := range keys {
 		lane := l.mu.lanes[key]
 		seen := v.seen[key]
+		if given[key.Partition] == nil {
+			given[key.Partition] = make(map[int64]bool)
+		}
 		for seq, offset := range lane.offset {
 			if offset == notAcked {
 				continue
 			}
 			trial := l.trialName(lane.trial[seq])
 			v.report.of(trial).Acknowledged++
+			if given[key.Partition][offset] {
+				v.report.violate(trial, OffsetTwice, "%s offset %d was given to two acknowledged records, one of them record %d of producer %s",
+					key.Partition, offset, seq, l.mu.producers[key.producer].Name)
+			}
+			given[key.Partition][offset] = true
+			if v.live[key.Partition].skipped(offset) {
+				v.report.violate(trial, Skipped, "%s: a consumer that had read from %d to %d was not given offset %d, which was acknowledged to producer %s",
+					key.Partition, v.live[key.Partition].first, v.live[key.Partition].next-1, offset, l.mu.producers[key.producer].Name)
+			}
 			if seen == nil || seen[seq] == 0 {
 				v.report.of(trial).Lost++
 				v.report.violate(trial, Lost, "record %d of producer %s was acknowledged at %s offset %d and is not there",

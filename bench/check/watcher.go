@@ -17,9 +17,17 @@ type Watcher struct {
 	}
 }
 
-type watched struct {
-	next int64
-	sums []uint32 // by offset; 0: not read
+type watched struct{ reading }
+
+// reading is what was read of a partition.
+type reading struct {
+	first, next int64
+	sums        []uint32 // by offset; 0: not read
+}
+
+// skipped says that the reader passed the offset and was not given it.
+func (r reading) skipped(offset int64) bool {
+	return offset >= r.first && offset < r.next && r.sums[offset] == 0
 }
 
 // NewWatcher makes one.
@@ -55,6 +63,9 @@ func (w *Watcher) Read(p Partition, offset int64, value []byte) {
 		w.mu.report.violate(w.mu.trial, OffsetRegress, "%s: a consumer was given offset %d after %d", p, offset, part.next-1)
 		return
 	}
+	if len(part.sums) == 0 {
+		part.first = offset
+	}
 	part.next = offset + 1
 	for int64(len(part.sums)) <= offset {
 		part.sums = append(part.sums, 0)
@@ -85,14 +96,16 @@ func (w *Watcher) Violations() []Violation {
 	return append([]Violation(nil), w.mu.report.violations...)
 }
 
-func (w *Watcher) sums() map[Partition][]uint32 {
+func (w *Watcher) readings() map[Partition]reading {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	sums := make(map[Partition][]uint32, len(w.mu.parts))
+	list := make(map[Partition]reading, len(w.mu.parts))
 	for p, part := range w.mu.parts {
-		sums[p] = append([]uint32(nil), part.sums...)
+		r := part.reading
+		r.sums = append([]uint32(nil), r.sums...)
+		list[p] = r
 	}
-	return sums
+	return list
 }
 
 // sum is never 0.

@@ -81,6 +81,16 @@ func ReadBack(ctx context.Context, seeds []string, ends map[check.Partition]int6
 	}
 }
 
+// Committed asks how far the partitions are committed, at least up to the given ends, which are those of acknowledged records.
+func Committed(ctx context.Context, seeds []string, ends map[check.Partition]int64) (map[check.Partition]int64, error) {
+	client, err := kgo.NewClient(append(clientOptions(seeds, "verifier"), tuned()...)...)
+	if err != nil {
+		return nil, fmt.Errorf("make reader: %w", err)
+	}
+	defer client.Close()
+	return latest(ctx, client, ends)
+}
+
 func behind(next, want map[check.Partition]int64) []string {
 	var left []string
 	for p, end := range want {

@@ -248,6 +248,7 @@ type batchLine struct {
 	Transactional bool   `json:"transactional"`
 	DeleteHorizon int64  `json:"delete_horizon,omitempty"`
 	CRC           string `json:"crc"`
+	Checksum      string `json:"crc32c,omitempty"` // of the batch from its attributes on: equal checksums, equal bytes
 	Error         string `json:"error,omitempty"`
 }
 
@@ -263,7 +264,7 @@ func (p *printer) batch(d storage.LogDescription, r storage.BatchReport) {
 	b := r.Batch
 	l.BaseOffset, l.LeaderEpoch, l.Records, l.Bytes, l.Codec = b.BaseOffset(), b.LeaderEpoch(), b.Count(), len(b), b.Compression().String()
 	l.MaxTimestamp, l.ProducerID, l.ProducerEpoch, l.BaseSequence = b.MaxTimestamp(), b.ProducerID(), b.ProducerEpoch(), b.BaseSequence()
-	l.Control, l.Transactional = b.IsControl(), b.IsTransactional()
+	l.Control, l.Transactional, l.Checksum = b.IsControl(), b.IsTransactional(), hex.EncodeToString(b[17:21])
 	l.DeleteHorizon, _ = b.DeleteHorizon()
 	text := fmt.Sprintf("  batch %d-%d: epoch %d, %d records, %d bytes, %s, newest %s, crc %s", l.BaseOffset, l.LastOffset, l.LeaderEpoch, l.Records, l.Bytes, l.Codec, when(l.MaxTimestamp), l.CRC)
 	if l.ProducerID >= 0 {
