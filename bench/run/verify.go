@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 
+	"github.com/regency-project/regency/bench/audit"
 	"github.com/regency-project/regency/bench/check"
 	"github.com/regency-project/regency/bench/timeline"
 	"github.com/regency-project/regency/bench/workload"
@@ -25,6 +26,12 @@ func (b *block) verify(ctx context.Context, broken bool) error {
 		return nil
 	}
 	counts, violations := v.Finish(unread)
+	var failed error
+	if unread == nil {
+		var found []check.Violation
+		found, failed = b.disks(ctx)
+		violations = append(violations, found...)
+	}
 	last := b.trials[len(b.trials)-1]
 	for trial, c := range counts {
 		if trial == "" {
@@ -43,5 +50,25 @@ func (b *block) verify(ctx context.Context, broken bool) error {
 		b.progress.note("VIOLATION in %s: %s: %s", x.Trial, x.Check, x.Detail)
 		b.timeline.Emit(timeline.Violation{Trial: x.Trial, Check: x.Check, Detail: x.Detail})
 	}
-	return nil
+	return failed
+}
+
+// disks ends the brokers' lives and compares what they have on their disks.
+func (b *block) disks(ctx context.Context) ([]check.Violation, error) {
+	ctx, cancel := context.WithTimeoutCause(ctx, verifyLimit, fmt.Errorf("not done after %v", verifyLimit))
+	defer cancel()
+	state, err := audit.Observe(ctx, b.cluster, b.ledger.Ends())
+	if err != nil {
+		return nil, fmt.Errorf("observe the replicas: %w", err)
+	}
+	if err := b.pump(); err != nil {
+		return nil, err
+	}
+	b.progress.status("comparing the replicas' disks")
+	d, err := audit.Compare(ctx, b.cluster, b.o.BrokerBinary, state)
+	if err != nil {
+		return nil, fmt.Errorf("compare the replicas: %w", err)
+	}
+	b.timeline.Emit(timeline.Disks{Block: b.plan.Number, Partitions: d.Partitions, Batches: d.Batches})
+	return d.Violations, nil
 }

@@ -81,7 +81,7 @@ type PartitionRole struct {
 	ISR       []int32 `json:"isr"`
 }
 
-// Victim was chosen.
+// Victim was chosen: the broker that the main fault is aimed at, 0 where it is aimed at none.
 type Victim struct {
 	Trial              string `json:"trial"`
 	Broker             int32  `json:"broker"`
@@ -90,13 +90,28 @@ type Victim struct {
 	Leads              int    `json:"leads"`
 	Follows            int    `json:"follows"`
 	CoordinationLeader *bool  `json:"coordination_leader"`
+	Role               string `json:"role,omitempty"`
+	Hits               []Hit  `json:"hits,omitempty"` // of each fault of the scenario
 }
 
-// Fault is a step of the fault: asked, closed (a connection to the victim broke), effect, resumed, restarted.
+// Hit is whom one fault hits.
+type Hit struct {
+	Action    string   `json:"action"`
+	Role      string   `json:"role,omitempty"`
+	Link      string   `json:"link,omitempty"`
+	Direction string   `json:"direction,omitempty"`
+	Brokers   []int32  `json:"brokers,omitempty"`
+	Members   []string `json:"members,omitempty"` // of a coordination service of its own
+}
+
+// Fault is a step of a fault: asked, closed (a connection to the victim broke), effect, resumed, restarted, ended (what is neither frozen nor dead).
 type Fault struct {
 	Trial  string `json:"trial"`
 	Step   string `json:"step"`
 	Broker int32  `json:"broker"`
+	Aside  bool   `json:"aside,omitempty"` // beside the scenario's main fault, whose effect is the zero of all durations
+	Action string `json:"action,omitempty"`
+	Role   string `json:"role,omitempty"`
 }
 
 // Steps of a fault.
@@ -106,6 +121,7 @@ const (
 	StepEffect    = "effect"
 	StepResumed   = "resumed"
 	StepRestarted = "restarted"
+	StepEnded     = "ended"
 )
 
 // ControlPrefix begins the names of the topics that control-plane probes make and delete.
@@ -198,6 +214,13 @@ type Checked struct {
 	Unknown      int64  `json:"unknown"`
 }
 
+// Disks tells that the copies of the partitions were compared after the brokers of a block were stopped.
+type Disks struct {
+	Block      int `json:"block"`
+	Partitions int `json:"partitions"`
+	Batches    int `json:"batches"` // pairs of copies that were found equal
+}
+
 // Violation of a promise, as the harness saw it. (Double leaders and controllers are computed from the brokers' events.)
 type Violation struct {
 	Trial  string `json:"trial"`
@@ -205,12 +228,13 @@ type Violation struct {
 	Detail string `json:"detail"`
 }
 
-// Zombie tells of probes sent straight to a paused victim after it was resumed.
+// Zombie tells of probes sent straight to a victim that was replaced while it lived: frozen, or cut off. Only those of partitions that another broker led meanwhile count.
 type Zombie struct {
 	Trial    string `json:"trial"`
 	Broker   int32  `json:"broker"`
 	Refused  int    `json:"refused"`
-	Accepted int    `json:"accepted"` // on partitions that another broker leads by then
+	Accepted int    `json:"accepted"`         // each is a violation
+	Closed   int    `json:"closed,omitempty"` // unanswered, because it ended the connection
 }
 
 // Names of the harness's events.
@@ -235,6 +259,7 @@ const (
 	NameUsage         = "usage"
 	NameRound         = "round"
 	NameChecked       = "check.result"
+	NameDisks         = "check.disks"
 	NameViolation     = "check.violation"
 	NameZombie        = "zombie"
 )
@@ -259,5 +284,6 @@ func (Delay) event() string         { return NameDelay }
 func (Usage) event() string         { return NameUsage }
 func (Round) event() string         { return NameRound }
 func (Checked) event() string       { return NameChecked }
+func (Disks) event() string         { return NameDisks }
 func (Violation) event() string     { return NameViolation }
 func (Zombie) event() string        { return NameZombie }
