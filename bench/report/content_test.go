@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"io"
 	"math"
-	"os"
 	"path/filepath"
 	"reflect"
 	"regexp"
@@ -330,31 +329,5 @@ func TestCoarsenKeepsMaxima(t *testing.T) {
 	}
 	if end, want := got.StartMs+got.BinMs*float64(binsOf(got)), 9000.0; end < want {
 		t.Errorf("the coarsened series ends at %v, want at least %v", end, want)
-	}
-}
-
-func TestIndexListsRuns(t *testing.T) {
-	dir := t.TempDir()
-	for name, data := range map[string]string{"20261121-a": `{"schema":1,"id":"20261121-a","started":"2026-11-21T10:00:00Z","profiles":[{"name":"matched"}],"verdict":{"acknowledged":5,"trials":2}}`,
-		"published/20261122-b": `{"schema":1,"id":"20261122-b","started":"2026-11-22T10:00:00Z","verdict":{"acknowledged":5,"lost":1,"trials":2}}`, "broken": `{`, "newer": `{"schema":99}`} {
-		if err := os.MkdirAll(filepath.Join(dir, name), 0o755); err != nil {
-			t.Fatal(err)
-		}
-		if err := os.WriteFile(filepath.Join(dir, name, metricsFile), []byte(data), 0o644); err != nil {
-			t.Fatal(err)
-		}
-	}
-	if err := Index(dir); err != nil {
-		t.Fatal(err)
-	}
-	got := read(t, dir, IndexFile)
-	first, second := strings.Index(got, "20261122-b"), strings.Index(got, "20261121-a")
-	if first < 0 || second < first {
-		t.Errorf("want the newest run first:\n%s", got)
-	}
-	for _, want := range []string{"(published/20261122-b/report.md)", "1 acknowledged records were lost", "Nothing acknowledged was lost", "unreadable", "has schema 99"} {
-		if !strings.Contains(got, want) {
-			t.Errorf("the index lacks %q:\n%s", want, got)
-		}
 	}
 }

@@ -73,6 +73,7 @@ type cell struct {
 	Sub   []string
 	Kind  string        // "" a figure, head, text or mute
 	Spark template.HTML // a small picture of the figures above it; HTML only
+	Link  string        // of a heading: where its text leads, relative to the page
 }
 
 func head(main string, sub ...string) cell { return cell{Main: main, Sub: sub, Kind: "head"} }

@@ -77,6 +77,9 @@ func markdownTable(b *bytes.Buffer, t *table) {
 		}
 		for _, c := range r.Cells {
 			main := plain(c.Main)
+			if c.Link != "" {
+				main = "[" + main + "](" + linkEscapes.Replace(c.Link) + ")"
+			}
 			if t.Matrix && c.Kind == "" {
 				main = "**" + main + "**"
 			}
@@ -89,6 +92,9 @@ func markdownTable(b *bytes.Buffer, t *table) {
 
 var markdownEscapes = strings.NewReplacer("\\", "\\\\", "|", "\\|", "<", "&lt;", ">", "&gt;", "&", "&amp;", "`", "\\`", "*", "\\*", "_", "\\_", "[", "\\[", "]", "\\]", "#", "\\#",
 	"\r", " ", "\n", " ", "~", "\\~", "!", "\\!")
+
+// linkEscapes keeps a path in one piece; a page leads to the Markdown beside the HTML that it names.
+var linkEscapes = strings.NewReplacer("%", "%25", " ", "%20", "(", "%28", ")", "%29", "<", "%3C", ">", "%3E", "|", "%7C", ".html", ".md")
 
 // plain writes any text so that Markdown shows it as it is, on one line.
 func plain(s string) string { return markdownEscapes.Replace(printable(s)) }

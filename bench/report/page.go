@@ -57,6 +57,7 @@ func (p *Page) Code(s string) { p.add(block{Code: s}) }
 type Line struct {
 	Group  string
 	Head   string
+	Link   string // of Head, relative to the page; may be empty
 	Colour int
 	Cells  []string
 }
@@ -80,6 +81,7 @@ func (p *Page) table(id, caption string, columns []string, lines []Line, cellOf 
 		r := row{Group: l.Group}
 		if l.Group == "" {
 			c := head(l.Head)
+			c.Link = l.Link
 			if l.Colour >= 0 {
 				c.Kind += " " + colour(l.Colour)
 			}
