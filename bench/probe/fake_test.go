@@ -7,6 +7,7 @@ import (
 	"net"
 	"sync"
 	"testing"
+	"time"
 
 	"github.com/twmb/franz-go/pkg/kmsg"
 )
@@ -21,7 +22,9 @@ type fakeBroker struct {
 		conns  []net.Conn
 		topics map[string]bool
 		offset int64
-		held   []func() // answers that were not sent while silent
+		// committed is the high watermark that fetches are told.
+		committed int64
+		held      []func() // answers that were not sent while silent
 	}
 	all sync.WaitGroup
 }
@@ -150,6 +153,16 @@ func (b *fakeBroker) respondLocked(req kmsg.Request) kmsg.Response {
 		topic := kmsg.NewProduceResponseTopic()
 		topic.Partitions = []kmsg.ProduceResponseTopicPartition{p}
 		resp.(*kmsg.ProduceResponse).Topics = []kmsg.ProduceResponseTopic{topic}
+	case *kmsg.FetchRequest:
+		asked := r.Topics[0].Partitions[0]
+		p := kmsg.NewFetchResponseTopicPartition()
+		p.Partition, p.ErrorCode, p.HighWatermark = asked.Partition, code, b.mu.committed
+		if asked.FetchOffset < b.mu.committed {
+			p.RecordBatches = appendBatch([]byte("value"), time.Now())
+		}
+		topic := kmsg.NewFetchResponseTopic()
+		topic.Topic, topic.Partitions = r.Topics[0].Topic, []kmsg.FetchResponseTopicPartition{p}
+		resp.(*kmsg.FetchResponse).Topics = []kmsg.FetchResponseTopic{topic}
 	case *kmsg.CreateTopicsRequest:
 		topic := kmsg.NewCreateTopicsResponseTopic()
 		if code == 0 && b.mu.topics[r.Topics[0].Topic] {

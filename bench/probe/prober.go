@@ -27,6 +27,7 @@ type Target struct {
 	Partition int32  // -1 for the control plane
 	Brokers   []int32
 	First     int32 // the broker that is asked first: the leader
+	Fetch     bool  // read, not written
 	Interval  time.Duration
 	Deadline  time.Duration
 }
@@ -68,6 +69,7 @@ type Prober struct {
 type target struct {
 	Target
 	p     *Prober
+	read  reading           // of a Fetch target
 	lanes map[int32][]*lane // of each broker; probe n takes number n modulo their count
 
 	mu struct {
@@ -229,6 +231,9 @@ func (t *target) waitConnected(ctx context.Context) error {
 func (t *target) attempt(n, intended int64) attempt {
 	if t.Topic == "" {
 		return t.controlAttempt(n)
+	}
+	if t.Fetch {
+		return t.read.attempt(t.Topic, t.Partition)
 	}
 	value, seq := t.p.o.Records.Next(t.Topic, t.Partition, intended)
 	return produceAttempt(t.Topic, t.Partition, value, t.Deadline, func(offset int64) {

@@ -203,3 +203,38 @@ func TestNewRefusesATargetWithoutAddress(t *testing.T) {
 		t.Error("a replica without address was taken")
 	}
 }
+
+func (b *fakeBroker) commit(to int64) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.mu.committed = to
+}
+
+// A new leader that does not serve yet what a consumer was shown is an outage of reads, although it answers.
+func TestReadsOfWhatIsCommitted(t *testing.T) {
+	one, two := newFakeBroker(t), newFakeBroker(t)
+	two.set(refusing)
+	r := start(t, []Target{partition(1, 2).Reads("led-read")}, map[int32]*fakeBroker{1: one, 2: two})
+	r.until("availability of an empty partition", func(s Status) bool { return s.Available })
+	one.commit(10)
+	r.more(20)
+	one.set(dead)
+	r.until("a failed probe", func(s Status) bool { return s.Failed && !s.Available })
+	two.commit(4)
+	two.set(serving)
+	r.more(20)
+	if s := r.Status()[0]; s.Available {
+		t.Error("available, and the newest committed record is not served")
+	}
+	two.commit(10)
+	r.until("availability", func(s Status) bool { return s.Available })
+	_, runs := r.outage()
+	if runs[0].Class != "led-read" || len(r.recs.acked) != 0 {
+		t.Errorf("class %q, %d records written", runs[0].Class, len(r.recs.acked))
+	}
+	for _, run := range runs {
+		if !run.OK && run.Error == "" {
+			t.Errorf("a failed run without an error: %+v", run)
+		}
+	}
+}

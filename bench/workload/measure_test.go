@@ -51,6 +51,24 @@ func TestGapsHoldTheLongestAndTheOpenOne(t *testing.T) {
 	}
 }
 
+func TestLatenessCountsWhatALateTimerPassedOver(t *testing.T) {
+	every := latenessEvery.Nanoseconds()
+	l := newLateness(0)
+	l.fired(every)
+	l.fired(2*every + 1000)
+	if max := l.delay.Max(); l.delay.TotalCount() != 2 || max > 1 {
+		t.Fatalf("%d timers, the latest by %d µs; want 2 in time", l.delay.TotalCount(), max)
+	}
+	l.fired(102 * every) // the harness stood still
+	if n := l.delay.TotalCount(); n != 102 {
+		t.Errorf("%d timers were due, want 102", n)
+	}
+	d := l.told("a/1", "saturating")
+	if want := float64(99*every) / 1e6; d.Max < want*0.99 || d.P99 < want*0.9 || d.Trial != "a/1" {
+		t.Errorf("%+v, want a maximum of %v ms", d, want)
+	}
+}
+
 func TestHistogramSurvivesTheTimeline(t *testing.T) {
 	h := newHistogram()
 	record(h, 5_000_000)

@@ -72,9 +72,15 @@ func (r *round) run(ctx context.Context, trial string) error {
 	}
 	from := timeline.Now()
 	r.measure(true)
+	late := newLateness(from)
+	timing, timed := context.WithCancel(ctx)
+	var timer sync.WaitGroup
+	timer.Go(func() { late.run(timing) })
 	err := sleep(ctx, r.s.Round)
 	r.measure(false)
 	to := timeline.Now()
+	timed()
+	timer.Wait()
 	stop()
 	sender.Wait()
 	if err != nil {
@@ -89,6 +95,7 @@ func (r *round) run(ctx context.Context, trial string) error {
 	if err != nil {
 		return err
 	}
+	r.s.Timeline.Emit(late.told(trial, "saturating"))
 	r.s.Timeline.Emit(timeline.Round{
 		Trial: trial, From: from, To: to, Records: r.mu.records, Bytes: r.mu.records * int64(r.s.Size), Errors: r.mu.errors, Histogram: text,
 	})
