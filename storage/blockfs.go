@@ -25,19 +25,11 @@ import (
 // CRC-32C (4). Only footers are read up to the end of a file; those of blob files
 // have 38 bytes and are checked here, the others harmlessly by Pebble.
 //
-// It also hides a failed write of a blob file from Pebble, which answers one at the
-// file's end with a nil dereference, again in its own goroutine. The store has then
-// failed: its manifest takes nothing more, so that the file is not part of the store,
-// and nothing is removed, so that the next open finds everything that it was.
-//
-// Last, it syncs the directory before Pebble makes the marker that names the current
+// It also syncs the directory before Pebble makes the marker that names the current
 // manifest. Pebble does so only after it: where a file system writes the entries of a
 // directory in any order, a loss of power could leave the marker of a manifest that is
 // not there.
-type blockFS struct {
-	vfs.FS
-	failure *failure
-}
+type blockFS struct{ vfs.FS }
 
 const (
 	markerPrefix    = "marker."
@@ -129,98 +121,5 @@ func (fs blockFS) Create(name string, category vfs.DiskWriteCategory) (vfs.File,
 			return nil, err
 		}
 	}
-	f, err := fs.FS.Create(name, category)
-	if err != nil {
-		return nil, err
-	}
-	switch {
-	case strings.HasSuffix(name, ".blob"):
-		return &blobWriter{File: f, name: name, failure: fs.failure}, nil
-	case strings.HasPrefix(fs.PathBase(name), "MANIFEST-"):
-		return &manifestWriter{f, fs.failure}, nil
-	}
-	return f, nil
-}
-
-// Remove implements vfs.FS. A failed store keeps all its files for the next open.
-func (fs blockFS) Remove(name string) error {
-	if fs.failure.get() != nil {
-		return nil
-	}
-	return fs.FS.Remove(name)
-}
-
-// blobWriter is a blob file that is being made.
-type blobWriter struct {
-	vfs.File
-	name    string
-	failure *failure
-	written int64
-}
-
-func (f *blobWriter) note(err error) {
-	if err != nil {
-		f.failure.set(fmt.Errorf("write %s: %w", f.name, err))
-	}
-}
-
-func (f *blobWriter) Write(p []byte) (int, error) {
-	for rest := p; len(rest) > 0; {
-		piece := rest[:min(len(rest), writePiece-int(f.written%writePiece))]
-		n, err := f.File.Write(piece)
-		f.written += int64(n)
-		if f.note(err); err != nil {
-			break
-		}
-		rest = rest[len(piece):]
-	}
-	return len(p), nil
-}
-
-func (f *blobWriter) Sync() error {
-	f.note(f.File.Sync())
-	return nil
-}
-
-func (f *blobWriter) SyncData() error {
-	f.note(f.File.SyncData())
-	return nil
-}
-
-func (f *blobWriter) SyncTo(length int64) (bool, error) {
-	full, err := f.File.SyncTo(length)
-	f.note(err)
-	return full, nil
-}
-
-func (f *blobWriter) Close() error {
-	f.note(f.File.Close())
-	return nil
-}
-
-// manifestWriter is a manifest that ends when the store fails.
-type manifestWriter struct {
-	vfs.File
-	failure *failure
-}
-
-func (f *manifestWriter) Write(p []byte) (int, error) {
-	if err := f.failure.get(); err != nil {
-		return 0, err
-	}
-	return f.File.Write(p)
-}
-
-func (f *manifestWriter) Sync() error {
-	if err := f.failure.get(); err != nil {
-		return err
-	}
-	return f.File.Sync()
-}
-
-func (f *manifestWriter) SyncData() error {
-	if err := f.failure.get(); err != nil {
-		return err
-	}
-	return f.File.SyncData()
+	return fs.FS.Create(name, category)
 }

@@ -131,6 +131,9 @@ func (c *crashes) do(doing string, op func() (durable bool)) {
 	if durable {
 		c.mu.durable = len(c.mu.states) - 1
 	}
+	c.mu.Unlock()
+	c.at("return", "")
+	c.mu.Lock()
 	points := c.mu.points
 	c.mu.points = nil
 	states := c.mu.states
@@ -169,7 +172,8 @@ func (c *crashes) verify(p crashPoint, states []*model, again int) {
 				return
 			}
 			next := p
-			next.what += ", then at opening " + what + " " + name
+			next.what += ", then at opening or closing " + what + " " + name
+			next.inUse = false
 			cfg := vfs.CrashCloneCfg{UnsyncedDataPercent: 100, RNG: rng}
 			if rng.IntN(2) == 0 {
 				next.machine, cfg.UnsyncedDataPercent = true, rng.IntN(100)
@@ -215,7 +219,7 @@ func (c *crashes) checkStore(s *Store, p crashPoint, states []*model) error {
 	if d := s.Damaged(); len(d) > 0 {
 		return fmt.Errorf("damaged: %v", d)
 	}
-	if err := checkState(s, states[p.durable:p.issued+1]); err != nil {
+	if err := checkState(s, states[p.durable:min(p.issued+1, len(states))]); err != nil {
 		return fmt.Errorf("durable %d, issued %d: %w", p.durable, p.issued, err)
 	}
 	l := s.mu.logs[logIdentity{topicA, 1}]
@@ -324,6 +328,9 @@ func (c *crashes) changing(doing string, op func(l *Log) (durable bool)) {
 		})
 	}
 	c.do(doing, func() (durable bool) {
+		if c.rng.IntN(2) == 0 { // else nobody makes durable what this operation should
+			return op(c.log)
+		}
 		c.beside(func() { durable = op(c.log) })
 		return durable
 	})
@@ -489,7 +496,7 @@ func (c *crashes) run(n int) {
 		op     func()
 	}{
 		{8, c.append}, {5, c.highWatermark}, {4, c.truncate}, {3, c.deleteRecords}, {2, c.retain},
-		{6, c.compact}, {2, c.settle}, {1, c.reset}, {1, c.deleteLog}, {1, c.reopen},
+		{6, c.compact}, {2, c.settle}, {2, c.reset}, {2, c.deleteLog}, {1, c.reopen},
 	}
 	var deck []func()
 	for _, o := range ops {

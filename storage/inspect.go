@@ -52,7 +52,7 @@ func openToRead(o Options) (*Store, error) {
 	s := &Store{dir: o.Dir, files: o.FS, log: o.Logger, lock: lock, meta: m, readOnly: true, reclaim: newReclaimer()}
 	s.failure = &failure{report: func(error) {}}
 	s.mu.logs = make(map[logIdentity]*Log)
-	po := pebbleOptions(o, blockFS{o.FS, s.failure}, pebbleLogger{o.Logger, s.failure}, pebbleEvents(o.Logger, s.failure, nil))
+	po := pebbleOptions(o, blockFS{o.FS}, pebbleLogger{o.Logger, s.failure}, pebbleEvents(o.Logger, s.failure, nil))
 	po.Lock, po.ReadOnly, po.ErrorIfNotExists = lock, true, true
 	if s.db, err = openPebble(o.Dir, po); err != nil {
 		return nil, errors.Join(err, lock.Close())

@@ -122,8 +122,12 @@ func openLocked(o Options, lock *pebble.Lock, tune func(*pebble.Options)) (*Stor
 			go o.OnFatal(err)
 		}
 	}}
+	failed, err := newFailedFS(o.FS, o.Dir, s.failure)
+	if err != nil {
+		return nil, err
+	}
 	files := &walFS{
-		FS: blockFS{o.FS, s.failure}, walDir: o.FS.PathJoin(o.Dir, walDirName),
+		FS: blockFS{failed}, walDir: o.FS.PathJoin(o.Dir, walDirName),
 		flush: o.Flush, failure: s.failure, progress: s.progress,
 	}
 	po := pebbleOptions(o, files, pebbleLogger{o.Logger, s.failure}, pebbleEvents(o.Logger, s.failure, o.OnStall))

@@ -46,6 +46,16 @@ func (f *failure) get() error {
 	return nil
 }
 
+// frozen tells whether a call that would change the disk is to do nothing, and what it
+// returns then: success, or to who opens the store the error.
+func (f *failure) frozen() (bool, error) {
+	err := f.get()
+	if err != nil && f.armed.Load() {
+		return true, nil
+	}
+	return err != nil, err
+}
+
 // set records the first error; everyone sees it before set returns.
 func (f *failure) set(err error) {
 	wrapped := fmt.Errorf("%w: %w", ErrFailed, err)
@@ -78,16 +88,8 @@ func (fs *walFS) ReuseForWrite(oldname, newname string, category vfs.DiskWriteCa
 	return fs.create(newname, func() (vfs.File, error) { return fs.FS.ReuseForWrite(oldname, newname, category) })
 }
 
-// retryPause slows Pebble's flush loop, which tries again at once for ever, when
-// the store has failed and no flush can succeed.
-const retryPause = 100 * time.Millisecond
-
 func (fs *walFS) create(name string, create func() (vfs.File, error)) (vfs.File, error) {
 	if !fs.isWAL(name) {
-		if err := fs.failure.get(); err != nil {
-			time.Sleep(retryPause)
-			return nil, err
-		}
 		return create()
 	}
 	if fs.failure.get() != nil {
@@ -101,33 +103,6 @@ func (fs *walFS) create(name string, create func() (vfs.File, error)) (vfs.File,
 		return nil, err
 	}
 	return &walFile{File: f, fs: fs, name: name}, nil
-}
-
-// OpenDir implements vfs.FS.
-func (fs *walFS) OpenDir(name string) (vfs.File, error) {
-	f, err := fs.FS.OpenDir(name)
-	if err != nil || name != fs.walDir {
-		return f, err
-	}
-	return &walDirFile{File: f, fs: fs}, nil
-}
-
-// Remove implements vfs.FS. A failed store keeps its logs for the next open.
-func (fs *walFS) Remove(name string) error {
-	if fs.isWAL(name) && fs.failure.get() != nil {
-		return nil
-	}
-	return fs.FS.Remove(name)
-}
-
-// walDirFile is the log's directory, synced when a log file is made.
-type walDirFile struct {
-	vfs.File
-	fs *walFS
-}
-
-func (d *walDirFile) Sync() error {
-	return d.fs.failure.absorb("sync log directory", d.File.Sync())
 }
 
 // walFile is one file of the log. Pebble calls its writing methods one at a time.
