@@ -90,7 +90,7 @@ func certain(value func(Trial) *float64) func(Trial) (*float64, bool) {
 
 func (c *Cell) failover(s scenario.Scenario, good []entry) {
 	headline := s.HeadlineClass()
-	for _, class := range []string{ClassLed, ClassFollowed, ClassUntouched, ClassControl} {
+	for _, class := range Classes {
 		if sum := classSummary(class, good); sum != nil {
 			c.Outages = append(c.Outages, *sum)
 			if class == headline {

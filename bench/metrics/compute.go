@@ -36,7 +36,7 @@ func Compute(m Manifest, events []timeline.Event) (Run, error) {
 	r.compare()
 	r.verdict(m, blocks)
 	r.Environment.AA = probeCost(aside)
-	r.Limits = limits(m)
+	r.Limits = limits(m, r.reads())
 	return r, nil
 }
 
@@ -326,13 +326,24 @@ func probeCost(list []timeline.LoadLatency) *ProbeCost {
 	return &ProbeCost{OnP50Ms: a.P50Ms, OnP99Ms: a.P99Ms, OffP50Ms: b.P50Ms, OffP99Ms: b.P99Ms}
 }
 
-func limits(m Manifest) []string {
+// reads tells whether fetches were probed.
+func (r *Run) reads() bool {
+	return slices.ContainsFunc(r.Cells, func(c Cell) bool {
+		return slices.ContainsFunc(c.Outages, func(o ClassSummary) bool { _, reads := WriteClass(o.Class); return reads })
+	})
+}
+
+func limits(m Manifest, reads bool) []string {
+	how := "Producers and prober write with acks=all; reads are checked, not probed."
+	if reads {
+		how = "Producers and prober write with acks=all. Reads are probed by fetching the newest record that was seen to be committed, without waiting at the broker: a new leader that does not know yet how far its log is committed is an outage of reads."
+	}
 	list := []string{
 		fmt.Sprintf("One host: brokers, coordination service, clients and prober share %d cores, one disk and the loopback interface.", m.Environment.Cores),
 		"On loopback the kernel closes a killed process's sockets at once, so that SIGKILL stands for a process crash and not for a lost host; SIGSTOP is nearer to that.",
 		fmt.Sprintf("An outage is known to one probe interval, %.0f ms (control plane: its own interval); a probe that takes longer than its deadline has failed. A request that a broker holds and then serves within the deadline (%.0f ms) is a success from its intended time on: an outage can look shorter by that much.", m.Environment.Resolution, m.Environment.Deadline),
 		"When the service itself declared the session lost is not observed: detection ends at the first survivor that learned of it.",
-		"Producers and prober write with acks=all; reads are checked, not probed.",
+		how,
 	}
 	if m.Trials < stats.EnoughForInterval {
 		list = append(list, fmt.Sprintf("%d trials a cell: points, median and range; an interval needs %d, a 95th percentile %d.", m.Trials, stats.EnoughForInterval, stats.EnoughForP95))

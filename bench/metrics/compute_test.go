@@ -306,11 +306,11 @@ func TestControllerKillAndItsVariant(t *testing.T) {
 		s.at(t0-10, timeline.Victim{Trial: id, Broker: 1, Action: "kill", Controller: true, Leads: 2, CoordinationLeader: hosted})
 		s.at(t0-2, timeline.Fault{Trial: id, Step: timeline.StepAsked, Broker: 1})
 		s.at(t0, timeline.Fault{Trial: id, Step: timeline.StepEffect, Broker: 1})
-		s.broker(t0+900, 3, "controller.claimed", fmt.Sprintf(`,"epoch":%d,"seq":50`, 8+n)) // its watch shows the key's end first
+		s.broker(t0+900, 3, "controller.claimed", fmt.Sprintf(`,"epoch":%d,"seq":%d`, 8+n, 50+10*n)) // its watch shows the key's end first
 		s.broker(t0+902, 2, "registration.gone", `,"id":1`)
-		s.broker(t0+910, 3, "controller.loaded", fmt.Sprintf(`,"epoch":%d,"seq":50`, 8+n))
-		s.broker(t0+920, 3, "controller.committed", `,"epoch":8,"seq":51,"leaders":2,"brokers":[1]`)
-		s.broker(t0+990, 2, "view.applied", `,"seq":51,"leaders":2`) // after the control plane answers: not on its path
+		s.broker(t0+910, 3, "controller.loaded", fmt.Sprintf(`,"epoch":%d,"seq":%d`, 8+n, 50+10*n))
+		s.broker(t0+920, 3, "controller.committed", fmt.Sprintf(`,"epoch":%d,"seq":%d,"leaders":2,"brokers":[1]`, 8+n, 51+10*n))
+		s.broker(t0+990, 2, "view.applied", fmt.Sprintf(`,"seq":%d,"leaders":2`, 51+10*n)) // after the control plane answers: not on its path
 		s.run(id, ClassControl, "", -1, true, t0-1000, t0-50, 50)
 		s.run(id, ClassControl, "", -1, false, t0, t0+900, 50)
 		s.run(id, ClassControl, "", -1, true, t0+950, t0+1700, 50)
@@ -371,6 +371,53 @@ func TestThroughputAndNotRun(t *testing.T) {
 	missing := r.Find("matched", "leader-kill", "consul", "")
 	if missing.Status != StatusNotRun || !strings.Contains(missing.Reason, "make servers") || r.Verdict.NotRun[0] != "consul" || r.Verdict.OK {
 		t.Errorf("consul = %+v, verdict %+v", missing, r.Verdict)
+	}
+}
+
+func TestALateHarnessSpoilsARound(t *testing.T) {
+	for late, want := range map[float64]string{499: StatusOK, 501: StatusInvalid} {
+		s := newStory(t)
+		id := "etcd/matched/steady-throughput/1"
+		s.at(1000, timeline.TrialStarted{Trial: id, Scenario: "steady-throughput", Backend: "etcd", Profile: "matched", Block: 1, Counted: true})
+		s.at(8000, timeline.Delay{Trial: id, Source: "saturating", P99: late, Max: 2 * late})
+		s.at(8000, timeline.Round{Trial: id, From: 3000 * ms, To: 8000 * ms, Records: 5000, Bytes: 512 * 5000})
+		s.at(8100, timeline.TrialEnded{Trial: id})
+		s.at(8200, timeline.Checked{Trial: id, Acknowledged: 5000, Read: 5000})
+		r := compute(t, manifest(t, 1), s.end(9000))
+		c := r.Find("matched", "steady-throughput", "etcd", "")
+		if got := c.Trials[0]; got.Status != want || got.DelayP99 == nil {
+			t.Errorf("late by %v ms: %s %v, want %s", late, got.Status, got.Reasons, want)
+		}
+	}
+}
+
+func TestReadsAreAClassOfTheirOwn(t *testing.T) {
+	s := newStory(t)
+	id := s.leaderKill(1, 20000)
+	if r := compute(t, manifest(t, 1), s.end(50000)); !strings.Contains(strings.Join(r.Limits, " "), "reads are checked, not probed") {
+		t.Error("a run without fetches does not say so")
+	}
+	s = newStory(t)
+	s.leaderKill(1, 20000)
+	s.run(id, ReadClass(ClassLed), "probe", 0, true, 18100, 19990, 10)
+	s.run(id, ReadClass(ClassLed), "probe", 0, false, 20000, 20590, 10)
+	s.run(id, ReadClass(ClassLed), "probe", 0, true, 20600, 21700, 10)
+	r := compute(t, manifest(t, 1), s.end(50000))
+	c := r.Find("matched", "leader-kill", "etcd", "")
+	var led, reads float64
+	for _, o := range c.Outages {
+		switch o.Class {
+		case ClassLed:
+			led = o.Summary.Median
+		case ReadClass(ClassLed):
+			reads = o.Summary.Median
+		}
+	}
+	if reads != 600 || led <= 1000 || c.Headline.Median != led {
+		t.Errorf("outage of reads %v, of writes %v, headline %v; want 600 for reads and the writes' as the headline", reads, led, c.Headline.Median)
+	}
+	if strings.Contains(strings.Join(r.Limits, " "), "not probed") {
+		t.Errorf("limits: %v", r.Limits)
 	}
 }
 

@@ -95,7 +95,7 @@ func (o Outage) atLeast() float64 {
 // classes sums the outages up by class.
 func classes(outages []Outage) []ClassOutage {
 	var list []ClassOutage
-	for _, class := range []string{ClassLed, ClassFollowed, ClassUntouched, ClassControl} {
+	for _, class := range Classes {
 		c := ClassOutage{Class: class}
 		var widths []float64
 		for _, o := range outages {

@@ -21,6 +21,7 @@ const (
 	ClassLed       = "led"       // partitions that the victim led
 	ClassFollowed  = "followed"  // partitions that the victim replicates and does not lead: only the ISR shrinks
 	ClassUntouched = "untouched" // partitions with no replica on the victim
+	ClassData      = "data"      // any partitions, where no broker was aimed at
 	ClassControl   = "control"   // the control plane: topics can be created and deleted
 
 	StatusOK      = "ok"      // measured

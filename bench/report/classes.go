@@ -12,7 +12,7 @@ func (b *builder) classes(p metrics.Profile) []block {
 		Caption: "Outage by class, one value a trial: the worst partition of the class. Below: the unavailable time summed over the probed partitions, and failed probes, medians over trials. An outage of 0 means that no probe failed."}
 	for _, l := range b.lines(p.Name, "failover") {
 		rows := []row{}
-		for _, class := range []string{metrics.ClassLed, metrics.ClassFollowed, metrics.ClassUntouched, metrics.ClassControl} {
+		for _, class := range metrics.Classes {
 			r, any := row{Cells: []cell{classHead(l, class)}}, false
 			for _, x := range b.run.Backends {
 				c := b.cell(p.Name, l, x.Name)

@@ -199,6 +199,9 @@ func lineHead(l line) cell {
 
 // className is how a class of partitions is named in tables.
 func className(class string) string {
+	if of, reads := metrics.WriteClass(class); reads {
+		return "reads: " + className(of)
+	}
 	switch class {
 	case metrics.ClassLed:
 		return "led by the victim"
@@ -206,6 +209,8 @@ func className(class string) string {
 		return "followed by the victim"
 	case metrics.ClassUntouched:
 		return "untouched"
+	case metrics.ClassData:
+		return "any"
 	case metrics.ClassControl:
 		return "control plane"
 	}
