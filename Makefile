@@ -3,12 +3,14 @@ SHELL := bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
 
-BACKENDS ?= embedded,etcd,zookeeper,consul
+# What bench takes; what is empty is the suite's, or else the harness's own (all backends, matched, 5 trials of each scenario).
+SUITE ?=
+BACKENDS ?=
 SCENARIOS ?=
-PROFILES ?= matched
-TRIALS ?= 5
-OUT ?= results
+PROFILES ?=
+TRIALS ?=
 SEED ?=
+OUT ?= results
 ARGS ?=
 
 MODULES := coordination storage broker bench cmd
@@ -16,26 +18,40 @@ STATICCHECK := honnef.co/go/tools/cmd/staticcheck@v0.8.2
 export GOTOOLCHAIN := local
 # Pure Go everywhere (the race detector apart): nothing here needs a C compiler.
 export CGO_ENABLED ?= 0
+ALL_BACKENDS := embedded,etcd,zookeeper,consul
 comma := ,
 space := $(subst ,, )
 
 .PHONY: help
 help: ## Show this help
 	@awk -F':.*## ' '/^[a-z-]+:.*## /{printf "  \033[1m%-16s\033[0m %s\n", $$1, $$2}' $(MAKEFILE_LIST)
-	@printf '\nVariables of bench: BACKENDS=%s PROFILES=%s TRIALS=%s SCENARIOS= SEED= OUT=%s\nPROFILES: matched tuned default, and variants as tuned+peer, tuned+guardian (bin/regency bench run --help lists all)\n' '$(BACKENDS)' '$(PROFILES)' '$(TRIALS)' '$(OUT)'
+	@printf '%s\n' '' 'Variables of bench: SUITE= BACKENDS= PROFILES= TRIALS= SCENARIOS= SEED= OUT=$(OUT) ARGS= (more flags)' \
+	  '  make bench SUITE=quick                          every fault once, on every backend (make suites lists them)' \
+	  '  make bench BACKENDS=embedded TRIALS=5           every scenario 5 times, without other servers' \
+	  '  make bench SUITE=failover ARGS=--dry-run        the plan, its time and what it needs' \
+	  'PROFILES: matched tuned default, and variants as tuned+peer, tuned+guardian (bin/regency bench run --help lists all)'
 
 .PHONY: bench
 bench: build servers-for-bench ## Break a cluster on every backend and write results/<run>/report.html (BACKENDS=embedded needs only Go)
-	bin/regency bench run --backends '$(BACKENDS)' --profiles '$(PROFILES)' --trials '$(TRIALS)' --out '$(OUT)' \
-	  $(if $(SCENARIOS),--scenarios '$(SCENARIOS)') $(if $(SEED),--seed '$(SEED)')
+	bin/regency bench run $(if $(SUITE),--suite '$(SUITE)') $(if $(BACKENDS),--backends '$(BACKENDS)') $(if $(PROFILES),--profiles '$(PROFILES)') \
+	  $(if $(TRIALS),--trials '$(TRIALS)') $(if $(SCENARIOS),--scenarios '$(SCENARIOS)') $(if $(SEED),--seed '$(SEED)') --out '$(OUT)' $(ARGS)
+
+.PHONY: resume
+resume: build ## Go on with an interrupted run (RUN=results/<run>)
+	@test -n '$(RUN)' || { echo 'say which: make resume RUN=results/<run>'; exit 1; }
+	bin/regency bench run --resume '$(RUN)' $(ARGS)
+
+.PHONY: suites
+suites: build ## List the suites of bench, with the time that each takes
+	@bin/regency bench suites
 
 .PHONY: bench-coordination
 bench-coordination: build servers-for-bench ## Compare coordination operations on every backend with the raw clients (ARGS=--quick: 2 min)
-	bin/regency bench coordination $(or $(ARGS),--backends '$(BACKENDS)' --out '$(OUT)')
+	bin/regency bench coordination $(or $(ARGS),$(if $(BACKENDS),--backends '$(BACKENDS)') --out '$(OUT)')
 
 .PHONY: servers-for-bench
 servers-for-bench:
-	@list='$(subst $(comma), ,$(BACKENDS))'; for b in $$list; do if [ "$$b" != embedded ]; then bench/servers/obtain.sh "$$b"; fi; done
+	@list='$(subst $(comma), ,$(or $(BACKENDS),$(ALL_BACKENDS)))'; for b in $$list; do if [ "$$b" != embedded ]; then bench/servers/obtain.sh "$$b"; fi; done
 
 .PHONY: test
 test: ## Run everything that CI runs: linters, unit, conformance, cluster and client tests

@@ -139,18 +139,18 @@ func (g *progress) status(text string) {
 		return
 	}
 	line := fmt.Sprintf("[%d/%d] %s · %s left", g.finished, g.total, text, minutes(g.left()))
-	fmt.Fprintf(g.out, "\r\033[K%s", cut(line, g.width()-1))
+	fmt.Fprintf(g.out, "\r\033[K%s", cut(line, Columns(g.out, 80)-1))
 	g.pending = true
 }
 
-// width of the terminal, which may change at any time.
-func (g *progress) width() int {
-	if f, ok := g.out.(*os.File); ok {
+// Columns is the width of the terminal that w is, which may change at any time, or else what is given.
+func Columns(w io.Writer, otherwise int) int {
+	if f, ok := w.(*os.File); ok {
 		if size, err := unix.IoctlGetWinsize(int(f.Fd()), unix.TIOCGWINSZ); err == nil && size.Col > 0 {
 			return int(size.Col)
 		}
 	}
-	return 80
+	return otherwise
 }
 
 // cut shortens a line to n characters and shows that it did.

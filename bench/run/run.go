@@ -146,6 +146,9 @@ func (o *Options) choose() error {
 	if o.Flush != "sync" && o.Flush != "written" {
 		return fmt.Errorf("flush mode %q: choose sync or written", o.Flush)
 	}
+	if o.Until != nil && o.Shard != "" {
+		return errors.New("a shard ends with its plan: how many rounds more it takes is known of the whole only")
+	}
 	if err := checkUntil(o.Until); err != nil {
 		return err
 	}

@@ -46,6 +46,10 @@ func TestBadOptionsAreNamedBeforeAnythingStarts(t *testing.T) {
 		"etcd is given twice":     func(o *Options) { o.Backends = []string{"etcd", "etcd"} },
 		`unknown profile "fast"`:  func(o *Options) { o.Profiles = []string{"fast"} },
 		`flush mode "never"`:      func(o *Options) { o.Flush = "never" },
+		"shard 4 of 3":            func(o *Options) { o.Shard = "4/3" },
+		`shard "half"`:            func(o *Options) { o.Shard = "half" },
+		"a shard ends with":       func(o *Options) { o.Shard, o.Until = "1/2", &metrics.Until{Width: 0.1, Trials: 40} },
+		"at most 5 trials":        func(o *Options) { o.Until = &metrics.Until{Width: 0.1, Trials: 5} },
 		"-3 trials":               func(o *Options) { o.Trials = -3 },
 		"no broker program":       func(o *Options) { o.BrokerBinary = "" },
 		"no such file":            func(o *Options) { o.BrokerBinary = "/nowhere/regency" },
@@ -96,12 +100,18 @@ func TestMissingServerIsNotRunAndAnErrorInCI(t *testing.T) {
 	if err != nil {
 		t.Fatalf("error = %v, want none outside CI", err)
 	}
+	if v, err := Plan(o); err != nil || v.Duration != 0 || len(v.Manifest.Plan.Blocks) != 1 {
+		t.Errorf("Plan() = %v for %d blocks, %v: want no time for what cannot run", v.Duration, len(v.Manifest.Plan.Blocks), err)
+	}
 	if b := r.Metrics.Backends[0]; b.Status != metrics.StatusNotRun || !strings.Contains(b.Reason, "make servers") {
 		t.Errorf("backend = %+v, want not run, with the remedy", b)
 	}
 	o.Strict, o.Out = true, t.TempDir()
-	if _, err := Run(t.Context(), o); !errors.Is(err, ErrNotRun) {
-		t.Errorf("error in CI = %v, want ErrNotRun", err)
+	if _, err := Run(t.Context(), o); !errors.Is(err, ErrNotRun) || !strings.Contains(err.Error(), "make servers") {
+		t.Errorf("error in CI = %v, want ErrNotRun with the remedy", err)
+	}
+	if left, _ := os.ReadDir(o.Out); len(left) != 0 {
+		t.Errorf("%s was made before the refusal", left[0].Name())
 	}
 }
 
