@@ -1,10 +1,13 @@
 package chain
 
 import (
+	"context"
 	"maps"
 	"sync"
+	"time"
 
 	"github.com/regency-project/regency/coordination"
+	"github.com/regency-project/regency/coordination/backend"
 )
 
 // tracker knows which record keys exist at a sequence number, kept by one running Watch of the process, so that a new leader need not list them; and the newest
@@ -18,6 +21,10 @@ type tracker struct {
 		head    head
 		version uint64        // of head; 0: none is known
 		changed chan struct{} // closed when seq moves or the owner goes
+
+		told    backend.Entry // the chain record as the owner was told it last
+		tellNo  uint64        // counts what owners were told
+		telling chan struct{} // closed at the next one, or when the owner goes
 	}
 }
 
@@ -36,6 +43,76 @@ func (t *tracker) release(w *watcher) {
 	if t.mu.owner == w {
 		t.mu.owner = nil
 		t.wakeLocked()
+		t.heardLocked()
+	}
+}
+
+// tell notes what the tracking watch was told, before its receiver hears of it.
+func (t *tracker) tell(w *watcher, e backend.Entry) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if t.mu.owner == w {
+		t.mu.told = e
+		t.mu.tellNo++
+		t.heardLocked()
+	}
+}
+
+func (t *tracker) heardLocked() {
+	if t.mu.telling != nil {
+		close(t.mu.telling)
+		t.mu.telling = nil
+	}
+}
+
+// heard returns what the tracking watch was told last and its number; telling says when to ask again. tracking is false when there is no such watch.
+func (t *tracker) heard() (e backend.Entry, no uint64, tracking bool, telling <-chan struct{}) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if t.mu.telling == nil {
+		t.mu.telling = make(chan struct{})
+	}
+	return t.mu.told, t.mu.tellNo, t.mu.owner != nil, t.mu.telling
+}
+
+// listen calls fn with what the tracking watch is told after number n until there is no such watch, or it was told nothing for quietLimit, or ctx ended. Several
+// changes may be told as one. It returns the number of the last.
+func (t *tracker) listen(ctx context.Context, n uint64, fn func(backend.Entry)) uint64 {
+	quiet := time.NewTimer(quietLimit)
+	defer quiet.Stop()
+	for {
+		e, no, tracking, telling := t.heard()
+		switch {
+		case !tracking:
+			return n
+		case no != n:
+			n = no
+			fn(e)
+			quiet.Reset(quietLimit)
+			continue
+		}
+		select {
+		case <-telling:
+		case <-quiet.C:
+			return n
+		case <-ctx.Done():
+			return n
+		}
+	}
+}
+
+// await returns when a tracking watch was told something after number n, or ctx ended.
+func (t *tracker) await(ctx context.Context, n uint64) {
+	for {
+		_, no, tracking, telling := t.heard()
+		if tracking && no != n {
+			return
+		}
+		select {
+		case <-telling:
+		case <-ctx.Done():
+			return
+		}
 	}
 }
 

@@ -85,6 +85,7 @@ func (w *watcher) follow(ctx context.Context) error {
 		if ctx.Err() != nil {
 			return
 		}
+		w.c.keys.tell(w, e)
 		if err := w.advance(ctx, e); err != nil {
 			cancel(err)
 		}

@@ -187,7 +187,11 @@ func newCluster(ctx context.Context, s *service, name string, records int) (_ *c
 	if c.rawSession, err = c.raw.OpenSession(ctx); err != nil {
 		return nil, err
 	}
-	return c, c.fillRaw(ctx)
+	if err = c.fillRaw(ctx); err != nil {
+		return nil, err
+	}
+	c.followRaw(life)
+	return c, nil
 }
 
 // follow runs a watch whose events go to a.
@@ -198,6 +202,20 @@ func (c *cluster) follow(life context.Context, co coordination.Coordinator, a *a
 				a.put(e.Seq)
 			}
 		})
+	})
+}
+
+// followRaw has the raw side's process watch its chain record, with its value, as the layer's does: the service tells a watcher of every commit, and that is a
+// considerable part of what a commit costs there and in the client.
+func (c *cluster) followRaw(life context.Context) {
+	c.running.Go(func() {
+		for life.Err() == nil {
+			_ = c.raw.Watch(life, c.claim.guards[0].Key, func(uint64) {}) // the pair measures the commits; a watch that broke is begun again
+			select {
+			case <-life.Done():
+			case <-time.After(settle):
+			}
+		}
 	})
 }
 

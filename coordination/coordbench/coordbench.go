@@ -4,7 +4,8 @@
 // All ensembles (three members each) run for the whole time. A run goes in rounds; in each, every cell of the matrix is measured on every service, in an
 // order drawn from the seed. A measurement is a sequence of pairs: the layer's operation and, back to back and in random order, the same transaction sent by
 // the service's own Go client, used directly. So a disturbance of the machine meets both sides, and the ratio is that of one run. What the raw side
-// sends is what a decorator below the layer saw the layer send: the same guards, keys of the same length and the same values.
+// sends is what a decorator below the layer saw the layer send: the same guards, keys of the same length and the same values. The process of either side
+// watches its chain record, as every broker does: at the services a commit costs more when somebody is told of it, and both sides have one to tell.
 //
 // Both sides talk to the same one member, which follows the service's leader when the run begins. With several clients a sample is a window of 100 ms, in
 // which each client repeats its operation.

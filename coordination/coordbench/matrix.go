@@ -28,7 +28,7 @@ func Operations() []Operation {
 	return []Operation{
 		{opRegister, "Register", "Session.Register of a new broker id, on an open session", "the same transaction: the id is absent, make it ephemeral", target},
 		{opClaim, "Claim", "Session.Campaign while nobody leads, by a process that watches the chain as brokers do", "the same transaction: chain record unchanged and nobody leads; epoch + 1", target},
-		{opCommit, "Commit", "Leadership.Commit of one record of 128 bytes", "the same transaction: chain record unchanged; write it, a ring slot and the record", target},
+		{opCommit, "Commit", "Leadership.Commit of one record of 128 bytes, by a process that watches the chain", "the same transaction: chain record unchanged; write it, a ring slot and the record; by a process that watches the chain record", target},
 		{opWatch, "Watch delivery", "from the call of Commit to the Delta at another coordinator's Watch", "from sending the same transaction to the event at another client's watch of the chain record, with its value", target},
 		{opFanout, "Fan-out, last watcher", "from the call of Commit to the Delta at the last of the watchers, each with its own connection", "from sending the same transaction to the event at the last of as many raw watches, each with its own connection", target},
 		{opLoad, "Load", "Coordinator.Watch from the call to the Snapshot", "the best read of all records that the service has: etcd one range, Consul one consistent list, ZooKeeper the children and pipelined gets", loadTarget},
