@@ -1,86 +1,73 @@
-// Package fault breaks a process and says when the fault took effect, from evidence and not from having asked: a process that was killed is gone, or the
-// connections to it are closed; one that was paused has all its threads stopped.
+// Package fault disturbs a running cluster and says when a disturbance took effect, from evidence and not from having asked: a process that was killed is gone,
+// or the connections to it are closed; one that was paused has all its threads stopped; on a link that was cut no connection is left, and on one that was
+// black-holed no byte has passed when it is opened again; a process that is to take the CPU has been given some.
+//
+// Every fault lives in the same six steps: SetUp, Inject, Observe, Recover, AwaitRecovered, CleanUp.
 package fault
 
 import (
 	"context"
-	"errors"
-	"fmt"
-	"net"
 	"time"
 
 	"github.com/regency-project/regency/bench/timeline"
 )
 
-// Process is what can be broken. *process.Process of module coordination is one.
-type Process interface {
-	Kill() error // SIGKILL; returns when the process is reaped
-	Pause() error
-	WaitPaused(ctx context.Context) error
-	Resume() error
+// Fault is one disturbance. Its steps are called once and in this order by one goroutine, except CleanUp: that may come after any of them, more than once.
+type Fault interface {
+	// SetUp makes ready what Inject and Observe need. Nothing is disturbed yet.
+	SetUp(ctx context.Context) error
+	// Inject disturbs.
+	Inject(ctx context.Context) error
+	// Observe returns when there is evidence that the disturbance is there.
+	Observe(ctx context.Context) (Effect, error)
+	// Recover takes the disturbance back, and fails if it was not there all the time.
+	Recover(ctx context.Context) error
+	// AwaitRecovered returns when there is evidence that it is gone.
+	AwaitRecovered(ctx context.Context) error
+	// CleanUp leaves nothing of the fault behind but what it has made of the cluster's processes: those that it stopped are for the cluster's owner to start.
+	CleanUp() error
 }
 
 // Effect is when a fault was asked for and what was seen of it, CLOCK_MONOTONIC nanoseconds.
 type Effect struct {
 	Asked  int64
 	Closed int64 // a connection to the process broke; 0: not seen
-	Effect int64 // the earliest evidence
+	Effect int64 // the earliest evidence; of several victims, that of the last
 }
 
 // limit bounds the wait for a signal to take effect: microseconds on an idle machine, a scheduling delay on a busy one.
 const limit = 10 * time.Second
 
-// Kill kills the process. addr is where it listens: a connection that is opened there just before breaks when the kernel closes the process's sockets,
-// which is a little before the process can be reaped.
-func Kill(ctx context.Context, p Process, addr string) (Effect, error) {
-	dialer := net.Dialer{Timeout: time.Second}
-	conn, err := dialer.DialContext(ctx, "tcp", addr)
-	if err != nil {
-		return Effect{}, fmt.Errorf("kill: the victim does not accept connections before the fault: %w", err)
-	}
-	defer conn.Close()
-	broken := make(chan int64, 1)
-	go func() {
-		_, err := conn.Read(make([]byte, 1)) // nothing is ever sent to us: it returns when the connection breaks, or at our Close
-		if errors.Is(err, net.ErrClosed) {
-			broken <- 0
-			return
+// poll is between two looks for evidence.
+const poll = 2 * time.Millisecond
+
+// await repeats look until it says yes or ctx ends.
+func await(ctx context.Context, look func() bool) error {
+	tick := time.NewTicker(poll)
+	defer tick.Stop()
+	for !look() {
+		select {
+		case <-tick.C:
+		case <-ctx.Done():
+			return context.Cause(ctx)
 		}
-		broken <- timeline.Now()
-	}()
-	e := Effect{Asked: timeline.Now()}
-	if err := p.Kill(); err != nil {
-		return Effect{}, fmt.Errorf("kill: %w", err)
 	}
-	e.Effect = timeline.Now()
-	// The kernel has closed the sockets by now: the break is at most a scheduling delay away.
-	_ = conn.SetReadDeadline(time.Now().Add(limit))
-	if e.Closed = <-broken; e.Closed != 0 {
-		e.Effect = min(e.Effect, e.Closed)
-	}
-	return e, nil
+	return nil
 }
 
-// Pause freezes the process and returns when every thread is stopped.
-func Pause(ctx context.Context, p Process) (Effect, error) {
-	ctx, cancel := context.WithTimeout(ctx, limit)
-	defer cancel()
-	e := Effect{Asked: timeline.Now()}
-	if err := p.Pause(); err != nil {
-		return Effect{}, fmt.Errorf("pause: %w", err)
+// Begin runs the steps from Inject to the evidence.
+func Begin(ctx context.Context, f Fault) (Effect, error) {
+	if err := f.Inject(ctx); err != nil {
+		return Effect{}, err
 	}
-	if err := p.WaitPaused(ctx); err != nil {
-		return Effect{}, errors.Join(fmt.Errorf("pause: %w", err), p.Resume())
-	}
-	e.Effect = timeline.Now()
-	return e, nil
+	return f.Observe(ctx)
 }
 
-// Resume lets a paused process go on and returns when it was asked to.
-func Resume(p Process) (int64, error) {
+// End runs the steps from Recover to the evidence, and returns when the fault was taken back.
+func End(ctx context.Context, f Fault) (int64, error) {
 	at := timeline.Now()
-	if err := p.Resume(); err != nil {
-		return 0, fmt.Errorf("resume: %w", err)
+	if err := f.Recover(ctx); err != nil {
+		return 0, err
 	}
-	return at, nil
+	return at, f.AwaitRecovered(ctx)
 }

@@ -16,6 +16,7 @@ type raw struct {
 	asked     int64
 	resumed   int64
 	restarted int64
+	ended     int64 // a fault that neither froze nor killed was taken back
 	victim    *timeline.Victim
 	before    *timeline.Roles
 	after     *timeline.Roles
@@ -207,6 +208,9 @@ func (r *raw) fault(e timeline.Event) error {
 	if err := e.Decode(&f); err != nil {
 		return err
 	}
+	if f.Aside {
+		return nil
+	}
 	switch f.Step {
 	case timeline.StepAsked:
 		r.asked = e.T
@@ -216,6 +220,8 @@ func (r *raw) fault(e timeline.Event) error {
 		r.resumed = e.T
 	case timeline.StepRestarted:
 		r.restarted = e.T
+	case timeline.StepEnded:
+		r.ended = e.T
 	}
 	return nil
 }

@@ -31,11 +31,13 @@ func (r *raw) gates(s scenario.Scenario, t Trial) []string {
 		fail("broker %d was not the controller when the fault came", v.Broker)
 	case s.Main().Role == scenario.Leader && (v.Controller || v.Leads == 0):
 		fail("broker %d led %d partitions and controller was %t when the fault came", v.Broker, v.Leads, v.Controller)
-	case s.Main().Role == scenario.Leader && v.CoordinationLeader != nil && *v.CoordinationLeader:
+	case (s.Main().Role == scenario.Leader || s.Main().Role == scenario.Follower) && v.CoordinationLeader != nil && *v.CoordinationLeader:
 		fail("broker %d hosted the coordination leader", v.Broker)
+	case s.Main().Role == scenario.Follower && (v.Controller || v.Follows == 0):
+		fail("broker %d followed %d partitions and controller was %t when the fault came", v.Broker, v.Follows, v.Controller)
 	case r.effect == 0:
 		fail("the fault was not seen to take effect")
-	case r.after != nil && !v.Replaced && recovered(t.Outages, s.HeadlineClass()):
+	case r.after != nil && s.Replaces() && !v.Replaced && recovered(t.Outages, s.HeadlineClass()):
 		// Only then: a victim that nobody replaced while its partitions stay unavailable is the worst failover there is, and counts as that.
 		fail("after the fault nobody else had the roles of broker %d", v.Broker)
 	}
@@ -57,7 +59,8 @@ func (r *raw) verified() bool {
 	}
 	wrote := r.round != nil && r.round.Records > 0
 	for _, run := range r.runs {
-		wrote = wrote || run.OK && run.Topic != ""
+		_, read := WriteClass(run.Class)
+		wrote = wrote || run.OK && run.Topic != "" && !read
 	}
 	for _, b := range r.block.bins {
 		wrote = wrote || b.Acked > 0 && b.From >= r.from && b.From <= r.end()

@@ -226,7 +226,7 @@ func (r *raw) acknowledge(headline string, outages []Outage) *step {
 		}
 		end := r.effect + int64((*o.StartMs+*o.OutageMs)*1e6)
 		for _, run := range r.runs {
-			if (key{run.Topic, run.Partition}) == (key{o.Topic, o.Partition}) && run.OK && abs(run.From-end) < 1000 {
+			if run.Class == o.Class && (key{run.Topic, run.Partition}) == (key{o.Topic, o.Partition}) && run.OK && abs(run.From-end) < 1000 {
 				if last == nil || run.Done > last.t {
 					last = &step{t: run.Done}
 				}
@@ -256,12 +256,15 @@ func (r *raw) stepDown() *float64 {
 }
 
 func zombie(r *raw) *Zombie {
-	if r.resumed == 0 {
+	if r.resumed == 0 && r.zombie == nil {
 		return nil
 	}
-	z := &Zombie{ResumedMs: number(r.since(r.resumed)), StepDownMs: r.stepDown()}
+	z := &Zombie{StepDownMs: r.stepDown()}
+	if r.resumed != 0 {
+		z.ResumedMs = number(r.since(r.resumed))
+	}
 	if r.zombie != nil {
-		z.Refused, z.Accepted = r.zombie.Refused, r.zombie.Accepted
+		z.Refused, z.Accepted, z.Closed = r.zombie.Refused, r.zombie.Accepted, r.zombie.Closed
 	}
 	return z
 }

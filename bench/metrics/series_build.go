@@ -63,7 +63,7 @@ func draw(s scenario.Scenario, e entry) *Series {
 	for _, config := range s.Workload.Clients {
 		out.Configs = append(out.Configs, traffic(config, bins, first, n))
 	}
-	for _, end := range []int64{r.resumed, r.restarted} {
+	for _, end := range []int64{r.resumed, r.restarted, r.ended} {
 		if end != 0 && end < to {
 			out.Window.EndMs = number(r.since(end))
 		}
@@ -138,6 +138,9 @@ func (r *raw) lanes(s scenario.Scenario, from, to int64) []Lane {
 		return c.Epoch, e.Name == "controller.claimed" && e.Decode(&c) == nil
 	})}
 	probed := r.probed(ClassLed)
+	if len(probed) == 0 {
+		probed = r.probed(ClassData)
+	}
 	for _, p := range r.before.Partitions {
 		k := key{p.Topic, p.Partition}
 		if !probed[k] {

@@ -22,7 +22,7 @@ type Trial struct {
 	Ensemble   *float64    `json:"ensemble_ms,omitempty"`
 	ClaimAfter *float64    `json:"claim_after_ensemble_ms,omitempty"`
 	Clients    []ClientGap `json:"clients"`
-	Zombie     *Zombie     `json:"zombie"` // only after a fault that the victim survived
+	Zombie     *Zombie     `json:"zombie"` // only of a victim that was replaced while it lived
 	Checks     Checks      `json:"checks"`
 
 	Violations []Violation `json:"violations"`
@@ -40,6 +40,8 @@ type Victim struct {
 	// CoordinationLeader tells whether the process hosted the coordination service's leader; null when the service has processes of its own or it
 	// could not be told.
 	CoordinationLeader *bool `json:"coordination_leader"`
+
+	both bool // a fault of the coordination service hit the broker that hosts it
 }
 
 // Phase is one step of the failover.
@@ -94,10 +96,11 @@ type ClientGap struct {
 
 // Zombie is what a paused broker did after it was resumed. Its writes that were acknowledged after the successor's commit would be a violation.
 type Zombie struct {
-	ResumedMs  *float64 `json:"resumed_ms"`   // SIGCONT, after the fault took effect
-	StepDownMs *float64 `json:"step_down_ms"` // resumed → its session is lost or it follows; null: not seen
-	Refused    int      `json:"refused"`      // probes that it answered with an error after it was resumed
-	Accepted   int      `json:"accepted"`     // probes that it acknowledged while its successor led: each is a violation
+	ResumedMs  *float64 `json:"resumed_ms"`       // SIGCONT, after the fault took effect
+	StepDownMs *float64 `json:"step_down_ms"`     // resumed → its session is lost or it follows; null: not seen
+	Refused    int      `json:"refused"`          // probes that it answered with an error after it was resumed
+	Accepted   int      `json:"accepted"`         // probes that it acknowledged while its successor led: each is a violation
+	Closed     int      `json:"closed,omitempty"` // probes that it left unanswered by ending the connection
 }
 
 // Checks counts what was verified.

@@ -2,6 +2,7 @@ package metrics
 
 import (
 	"fmt"
+	"slices"
 
 	"github.com/HdrHistogram/hdrhistogram-go"
 
@@ -38,6 +39,7 @@ func (r *raw) failover(s scenario.Scenario, t *Trial) {
 	t.Victim = &Victim{
 		Broker: v.Broker, Controller: v.Controller, Leads: v.Leads, Follows: v.Follows,
 		Replaced: r.replaced(s.Main().Role), CoordinationLeader: v.CoordinationLeader,
+		both: s.Main().OnCoordination() && !s.Main().OnLink(),
 	}
 	t.Delivered = r.delivered()
 	if r.effect == 0 {
@@ -70,7 +72,8 @@ func (r *raw) clients(headline string) []ClientGap {
 	concerned := make(map[key]bool)
 	if r.before != nil {
 		for _, p := range r.before.Partitions {
-			concerned[key{p.Topic, p.Partition}] = headline == ClassControl || p.Leader == r.victim.Broker
+			concerned[key{p.Topic, p.Partition}] = headline == ClassControl || headline == ClassData || p.Leader == r.victim.Broker ||
+				headline == ClassFollowed && slices.Contains(p.Replicas, r.victim.Broker)
 		}
 	}
 	var list []ClientGap
@@ -102,12 +105,12 @@ func (r *raw) clients(headline string) []ClientGap {
 	return list
 }
 
-// VariantBoth is the cell of trials whose victim was the controller and hosted the coordination leader.
+// VariantBoth is the cell of trials whose victim was the controller and hosted the coordination leader, or of faults of coordination members that hit the brokers that host them.
 const VariantBoth = "coordination-leader"
 
 // Variant names the cell that the trial belongs to.
 func (t Trial) Variant() string {
-	if t.Victim != nil && t.Victim.CoordinationLeader != nil && *t.Victim.CoordinationLeader && t.Victim.Controller {
+	if t.Victim != nil && t.Victim.CoordinationLeader != nil && *t.Victim.CoordinationLeader && (t.Victim.Controller || t.Victim.both) {
 		return VariantBoth
 	}
 	return ""

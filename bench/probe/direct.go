@@ -8,18 +8,26 @@ import (
 	"github.com/regency-project/regency/bench/timeline"
 )
 
+// Answers count what a broker made of the probes of one partition.
+type Answers struct {
+	Accepted int
+	Refused  int // with an error
+	Closed   int // by ending the connection
+}
+
 // Direct sends probes of the given partitions to one broker alone, every interval until ctx ends, and counts what it makes of them: the question is
-// whether a broker still accepts what it has no right to accept. Probes without an answer count as neither.
-func Direct(ctx context.Context, addr string, parts []Target, recs Records) (accepted, refused int) {
+// whether a broker still accepts what it has no right to accept. Probes without an answer count as nothing.
+func Direct(ctx context.Context, addr string, parts []Target, recs Records) []Answers {
 	life, end := context.WithCancel(context.WithoutCancel(ctx))
 	l := newLane(life, addr)
+	answers := make([]Answers, len(parts))
 	var mu sync.Mutex
 	var pending sync.WaitGroup
 	for n := 0; ctx.Err() == nil; n++ {
-		t := parts[n%len(parts)]
-		value, seq := recs.Next(t.Topic, t.Partition, timeline.Now())
-		a := produceAttempt(t.Topic, t.Partition, value, t.Deadline, func(offset int64) { recs.Acked(t.Topic, t.Partition, seq, offset) })
+		t, into := parts[n%len(parts)], &answers[n%len(parts)]
 		if l.connected() {
+			value, seq := recs.Next(t.Topic, t.Partition, timeline.Now())
+			a := produceAttempt(t.Topic, t.Partition, value, t.Deadline, func(offset int64) { recs.Acked(t.Topic, t.Partition, seq, offset) })
 			answer := l.send(a.req)
 			pending.Go(func() {
 				r := <-answer
@@ -29,13 +37,17 @@ func Direct(ctx context.Context, addr string, parts []Target, recs Records) (acc
 				switch {
 				case err == nil:
 					a.won(resp)
-					accepted++
+					into.Accepted++
 				case r.err == nil:
-					refused++
+					into.Refused++
+				case life.Err() == nil && r.err != errBusy: // otherwise it was our end, or was not asked
+					into.Closed++
 				}
 			})
 		} else {
-			l.send(a.req) // dials
+			l.mu.Lock()
+			l.dialLocked()
+			l.mu.Unlock()
 		}
 		timer := time.NewTimer(t.Interval)
 		select {
@@ -50,5 +62,5 @@ func Direct(ctx context.Context, addr string, parts []Target, recs Records) (acc
 	end()
 	l.close()
 	pending.Wait()
-	return accepted, refused
+	return answers
 }

@@ -58,7 +58,7 @@ func (b *builder) checksTable() *table {
 
 // zombieTable shows what paused brokers did when they were resumed.
 func (b *builder) zombieTable() *table {
-	t := &table{ID: b.id("zombies"), Caption: "A broker that was paused while its successor took over, after it was resumed: how long until it stepped down, probes that it refused, and probes that it wrongly acknowledged (each would be a violation). Not tested: no probe was answered in a way that proves anything."}
+	t := &table{ID: b.id("zombies"), Caption: "A broker that was replaced while it lived, frozen or cut off from the coordination service, and was offered records for what others led: how long after it went on until it stepped down, probes that it refused, and probes that it wrongly acknowledged (each would be a violation). Not tested: no probe was answered in a way that proves anything."}
 	for _, name := range []string{"Backend", "Profile", "Trials", "Stepped down after", "Refused", "Wrongly acknowledged"} {
 		t.Columns = append(t.Columns, column{Title: name})
 	}
@@ -75,7 +75,7 @@ func (b *builder) zombieTable() *table {
 						continue
 					}
 					n++
-					if tr.Zombie.Refused+tr.Zombie.Accepted > 0 {
+					if tr.Zombie.Refused+tr.Zombie.Accepted+tr.Zombie.Closed > 0 {
 						tested++
 					}
 					refused += tr.Zombie.Refused

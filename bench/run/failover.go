@@ -7,8 +7,6 @@ import (
 	"slices"
 	"time"
 
-	"github.com/regency-project/regency/bench/check"
-	"github.com/regency-project/regency/bench/fault"
 	"github.com/regency-project/regency/bench/metrics"
 	"github.com/regency-project/regency/bench/plan"
 	"github.com/regency-project/regency/bench/probe"
@@ -21,24 +19,29 @@ import (
 const (
 	pollEvery   = 10 * time.Millisecond
 	leastImpact = 300 * time.Millisecond // after the effect every probe that it hit has failed by now
-	zombieSpell = 500 * time.Millisecond // how long a resumed victim is tempted
+	settled     = time.Second            // after the end of a fault that had a length
+	leastBound  = 3 * time.Second        // of a victim that is cut off: there is no configured bound for it
 )
 
 // trial is one failover that is under way.
 type trial struct {
 	*block
-	id     string
-	s      scenario.Scenario
-	victim timeline.Victim
-	prober *probe.Prober
-	led    []probe.Target
-	effect int64
-	stop   context.CancelFunc // of the prober
-	ended  chan error
+	id      string
+	s       scenario.Scenario
+	hits    []hit // of each of the scenario's faults
+	faults  []*staged
+	victim  timeline.Victim
+	prober  *probe.Prober
+	led     []probe.Target
+	before  target.View        // just before the fault
+	effect  int64              // of the main fault
+	lastEnd int64              // of the newest fault that was taken back; 0: none was
+	stop    context.CancelFunc // of the prober
+	stopped chan error
 }
 
 // failover runs one trial and heals the cluster. Errors are of the cluster or the harness; a trial that only must not count says so in the timeline.
-func (b *block) failover(ctx context.Context, item plan.Item, s scenario.Scenario) error {
+func (b *block) failover(ctx context.Context, item plan.Item, s scenario.Scenario) (err error) {
 	if err := b.ensureLoad(ctx, s); err != nil {
 		return err
 	}
@@ -55,6 +58,10 @@ func (b *block) failover(ctx context.Context, item plan.Item, s scenario.Scenari
 		b.timeline.Emit(timeline.TrialInvalid{Trial: t.id, Reason: err.Error()})
 		b.timeline.Emit(timeline.TrialEnded{Trial: t.id})
 		return nil
+	}
+	defer func() { err = errors.Join(err, t.cleanUp()) }()
+	if err := t.stage(ctx); err != nil {
+		return err
 	}
 	if err := t.startProber(ctx, view); err != nil {
 		return err
@@ -88,72 +95,16 @@ func (b *block) view(ctx context.Context, except int32) (target.View, error) {
 	return target.View{}, errors.Join(errs...)
 }
 
-// choose resolves the roles and picks the victim.
-func (t *trial) choose(ctx context.Context, view target.View) error {
-	embedded, err := t.cluster.EmbeddedLeader(ctx)
-	candidates := []int32{view.Controller}
-	if t.s.Main().Role == scenario.Leader {
-		candidates = nil
-		for _, id := range view.Brokers {
-			leads, _ := duties(view, id, scenario.TopicProbe)
-			if id != view.Controller && leads > 0 && (err != nil || id != embedded) {
-				candidates = append(candidates, id)
-			}
-		}
-	}
-	if len(candidates) == 0 {
-		return errors.New("no broker has the victim's role: all that lead are the controller or host the coordination leader")
-	}
-	id := candidates[t.rng.IntN(len(candidates))]
-	leads, follows := duties(view, id, "")
-	t.victim = timeline.Victim{
-		Trial: t.id, Broker: id, Action: t.s.Main().Action, Controller: id == view.Controller, Leads: leads, Follows: follows, CoordinationLeader: t.hostsLeader(ctx, id),
-	}
-	return nil
-}
-
-// hostsLeader says whether the broker's process hosts the coordination service's leader; nil when the service has processes of its own, or cannot be asked.
-func (t *trial) hostsLeader(ctx context.Context, id int32) *bool {
-	leader, err := t.cluster.EmbeddedLeader(ctx)
-	if err != nil {
-		return nil
-	}
-	is := id == leader
-	return &is
-}
-
-// duties counts what the broker leads and follows, on one topic or on all.
-func duties(v target.View, id int32, topic string) (leads, follows int) {
-	for _, p := range v.Partitions {
-		switch {
-		case topic != "" && p.Topic != topic:
-		case p.Leader == id:
-			leads++
-		case slices.Contains(p.Replicas, id):
-			follows++
-		}
-	}
-	return leads, follows
-}
-
-// class of a partition for the victim.
-func class(p timeline.PartitionRole, victim int32) string {
-	switch {
-	case p.Leader == victim:
-		return metrics.ClassLed
-	case slices.Contains(p.Replicas, victim):
-		return metrics.ClassFollowed
-	}
-	return metrics.ClassUntouched
-}
-
 func (t *trial) startProber(ctx context.Context, view target.View) error {
-	left := map[string]int{metrics.ClassLed: t.s.Probes.Led, metrics.ClassFollowed: t.s.Probes.Followed, metrics.ClassUntouched: t.s.Probes.Untouched}
+	left := map[string]int{
+		metrics.ClassLed: t.s.Probes.Led, metrics.ClassFollowed: t.s.Probes.Followed, metrics.ClassUntouched: t.s.Probes.Untouched,
+		metrics.ClassData: t.s.Probes.Data,
+	}
 	var targets []probe.Target
 	parts := slices.Clone(view.Partitions)
 	t.rng.Shuffle(len(parts), func(i, j int) { parts[i], parts[j] = parts[j], parts[i] })
 	for _, p := range parts {
-		c := class(p, t.victim.Broker)
+		c := t.class(p)
 		if p.Topic != scenario.TopicProbe || left[c] == 0 {
 			continue
 		}
@@ -161,7 +112,7 @@ func (t *trial) startProber(ctx context.Context, view target.View) error {
 		tg := probe.Target{
 			Class: c, Topic: p.Topic, Partition: p.Partition, Brokers: p.Replicas, First: p.Leader, Interval: t.s.Probes.Interval, Deadline: t.s.Probes.Deadline,
 		}
-		targets = append(targets, tg)
+		targets = append(targets, tg, tg.Reads(metrics.ReadClass(c)))
 		if c == metrics.ClassLed {
 			t.led = append(t.led, tg)
 		}
@@ -184,14 +135,14 @@ func (t *trial) startProber(ctx context.Context, view target.View) error {
 		return err
 	}
 	probing, stop := context.WithCancel(ctx)
-	t.stop, t.ended = stop, make(chan error, 1)
-	go func() { t.ended <- t.prober.Run(probing) }()
+	t.stop, t.stopped = stop, make(chan error, 1)
+	go func() { t.stopped <- t.prober.Run(probing) }()
 	return nil
 }
 
 func (t *trial) stopProber() error {
 	t.stop()
-	return <-t.ended
+	return <-t.stopped
 }
 
 // awaitClients waits until no client still works off what the fault before this one had held up: default clients sleep for seconds. It gives up when
@@ -226,17 +177,15 @@ func (t *trial) observe(ctx context.Context) error {
 			return err
 		}
 	}
-	if err := t.inject(ctx); err != nil {
+	if err := t.runFaults(ctx); err != nil {
 		return err
 	}
 	t.awaitRecovery(ctx)
 	if err := t.awaitReplaced(ctx); err != nil {
 		return err
 	}
-	if t.s.Main().Action == scenario.Pause {
-		if err := t.resume(ctx); err != nil {
-			return err
-		}
+	if err := t.endThose(ctx, scenario.Recovered); err != nil {
+		return err
 	}
 	return sleep(ctx, t.s.Phases.Recovery)
 }
@@ -255,57 +204,36 @@ func (t *trial) roles(ctx context.Context, when string) error {
 		r.Leader = &leader
 	}
 	if when == "before" { // what the victim is may have changed since it was chosen: the gates judge what it was when the fault came
-		t.victim.Controller = view.Controller == t.victim.Broker
-		t.victim.Leads, t.victim.Follows = duties(view, t.victim.Broker, "")
-		t.victim.CoordinationLeader = t.hostsLeader(ctx, t.victim.Broker)
+		t.describeVictim(ctx, view)
+		t.before = view
+	} else {
+		t.judgeMoved(view)
 	}
 	t.timeline.Emit(r)
 	return nil
 }
 
-func (t *trial) inject(ctx context.Context) error {
-	p, err := t.cluster.Process(t.victim.Broker)
-	if err != nil {
-		return err
-	}
-	var e fault.Effect
-	if t.s.Main().Action == scenario.Kill {
-		e, err = fault.Kill(ctx, p, t.cluster.Addrs()[t.victim.Broker])
-	} else {
-		e, err = fault.Pause(ctx, p)
-	}
-	if err != nil {
-		return err
-	}
-	t.effect = e.Effect
-	t.step(e.Asked, timeline.StepAsked)
-	if e.Closed != 0 {
-		t.step(e.Closed, timeline.StepClosed)
-	}
-	t.step(e.Effect, timeline.StepEffect)
-	return nil
-}
-
-func (t *trial) step(at int64, name string) {
-	t.timeline.EmitAt(at, timeline.Fault{Trial: t.id, Step: name, Broker: t.victim.Broker})
-}
-
 // awaitRecovery returns when every probed target is available again and the survivors have noticed the fault, or when the phase's limit is over: what
-// has not recovered by then is written down as such.
+// has not recovered by then is written down as such. Of faults that are over it waits for what they leave behind.
 func (t *trial) awaitRecovery(ctx context.Context) {
 	upper := t.bound()
-	noticed := false
+	over := !slices.ContainsFunc(t.faults, func(s *staged) bool { return s.on })
+	noticed := t.victim.Broker == 0
 	poll := time.NewTicker(pollEvery)
 	defer poll.Stop()
 	for {
-		elapsed := time.Duration(timeline.Now() - t.effect)
+		elapsed := time.Duration(timeline.Now() - max(t.effect, t.lastEnd))
 		if elapsed > t.s.Phases.Impact {
 			return
 		}
 		if !noticed {
 			noticed = t.noticed()
 		}
-		if elapsed > leastImpact && t.recovered(elapsed > 2*upper) && (noticed || elapsed > 2*upper) {
+		long := elapsed > 2*upper
+		switch {
+		case over && elapsed > settled && t.recovered(true):
+			return
+		case !over && elapsed > leastImpact && t.recovered(long) && (noticed || long):
 			return
 		}
 		select {
@@ -317,15 +245,20 @@ func (t *trial) awaitRecovery(ctx context.Context) {
 }
 
 func (t *trial) bound() time.Duration {
+	least := time.Duration(0)
+	f := t.s.Main()
+	if f.OnLink() {
+		least, f = leastBound, scenario.Fault{Action: scenario.Pause, Role: f.Role}
+	}
 	for _, b := range t.manifest.Backends {
 		if b.Name != t.plan.Backend {
 			continue
 		}
-		if bound := b.BoundOf(t.plan.Profile, t.s.Main()); bound != nil {
-			return time.Duration(bound.UpperMs * 1e6)
+		if bound := b.BoundOf(t.plan.Profile, f); bound != nil {
+			return max(least, time.Duration(bound.UpperMs*1e6))
 		}
 	}
-	return 0
+	return least
 }
 
 // recovered: all are available, and what the fault was aimed at has been seen to fail, unless it was waited for that long enough.
@@ -360,6 +293,9 @@ func (t *trial) noticed() bool {
 
 // awaitReplaced waits a little for the survivors' metadata to say what the probes have shown, and writes the roles down.
 func (t *trial) awaitReplaced(ctx context.Context) error {
+	if !t.s.Replaces() {
+		return t.roles(ctx, "after")
+	}
 	deadline := time.Now().Add(2 * time.Second)
 	for {
 		view, err := t.view(ctx, t.victim.Broker)
@@ -378,66 +314,6 @@ func (t *trial) awaitReplaced(ctx context.Context) error {
 	return t.roles(ctx, "after")
 }
 
-// resume lets a frozen victim go on and tempts it to accept what it led.
-func (t *trial) resume(ctx context.Context) error {
-	p, err := t.cluster.Process(t.victim.Broker)
-	if err != nil {
-		return err
-	}
-	t.cluster.AllowEnd(t.victim.Broker)
-	before, err := t.view(ctx, t.victim.Broker)
-	if err != nil {
-		return err
-	}
-	at, err := fault.Resume(p)
-	if err != nil {
-		return err
-	}
-	t.step(at, timeline.StepResumed)
-	if len(t.led) == 0 {
-		return nil
-	}
-	tempting, cancel := context.WithTimeout(ctx, zombieSpell)
-	defer cancel()
-	accepted, refused := probe.Direct(tempting, t.cluster.Addrs()[t.victim.Broker], t.led, t.probes)
-	after, err := t.view(ctx, t.victim.Broker)
-	if err != nil {
-		return err
-	}
-	if ledAgain(before, after, t.led, t.victim.Broker) {
-		accepted, refused = 0, 0 // it may have been the rightful leader again: then nothing was tested
-	}
-	t.timeline.Emit(timeline.Zombie{Trial: t.id, Broker: t.victim.Broker, Refused: refused, Accepted: accepted})
-	if accepted > 0 {
-		t.timeline.Emit(timeline.Violation{
-			Trial: t.id, Check: check.ZombieWrite,
-			Detail: fmt.Sprintf("broker %d acknowledged %d probes after it was resumed, on partitions that others led", t.victim.Broker, accepted),
-		})
-	}
-	return nil
-}
-
-// ledAgain tells whether the leadership of one of the probed partitions changed between two views, or is the victim's.
-func ledAgain(before, after target.View, probed []probe.Target, victim int32) bool {
-	for _, tg := range probed {
-		p, was := role(before, tg)
-		q, is := role(after, tg)
-		if !was || !is || p.Epoch != q.Epoch || q.Leader == victim || p.Leader == victim {
-			return true
-		}
-	}
-	return false
-}
-
-func role(v target.View, tg probe.Target) (timeline.PartitionRole, bool) {
-	for _, p := range v.Partitions {
-		if p.Topic == tg.Topic && p.Partition == tg.Partition {
-			return p, true
-		}
-	}
-	return timeline.PartitionRole{}, false
-}
-
 // cut writes down what prober and clients measured.
 func (t *trial) cut() {
 	p99, worst := t.prober.Delay()
@@ -451,11 +327,8 @@ func (t *trial) cut() {
 func (t *trial) heal(ctx context.Context) error {
 	ctx, cancel := context.WithTimeoutCause(ctx, t.s.Phases.Heal, fmt.Errorf("not healed after %v", t.s.Phases.Heal))
 	defer cancel()
-	if t.s.Main().Action == scenario.Kill {
-		if err := t.cluster.Restart(t.victim.Broker); err != nil {
-			return err
-		}
-		t.step(timeline.Now(), timeline.StepRestarted)
+	if err := t.endThose(ctx, scenario.Healed); err != nil {
+		return err
 	}
 	if err := t.cluster.DeleteTopics(ctx, t.prober.Leftovers()); err != nil {
 		return err

@@ -112,6 +112,21 @@ func (s Scenario) Outlives() bool {
 	return f.OnBroker() && (f.Action == Pause || f.OnLink() && f.Link == BrokerCoordination)
 }
 
+// Replaces tells whether others must have the victim's roles before the main fault ends.
+func (s Scenario) Replaces() bool {
+	f := s.Main()
+	return f.OnBroker() && f.Ends() != ""
+}
+
+// Length is how long the faults last that have a length.
+func (s Scenario) Length() time.Duration {
+	var longest time.Duration
+	for _, f := range s.Faults {
+		longest = max(longest, f.After+f.For)
+	}
+	return longest
+}
+
 // links are the kinds of links that the faults need.
 func links(faults []Fault) []string {
 	var list []string

@@ -3,23 +3,19 @@
 package target
 
 import (
-	"cmp"
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"log/slog"
-	"maps"
 	"os"
 	"path/filepath"
-	"slices"
 	"strconv"
-	"strings"
 	"sync"
 	"time"
 
 	"github.com/twmb/franz-go/pkg/kgo"
 
+	"github.com/regency-project/regency/bench/fault"
 	"github.com/regency-project/regency/bench/scenario"
 	"github.com/regency-project/regency/bench/timeline"
 	"github.com/regency-project/regency/bench/workload"
@@ -59,6 +55,8 @@ type Local struct {
 	ports    []int
 	detect   []string // arguments of the brokers: their detector
 	members  []string // embedded: client addresses of the members, by broker
+	hosts    []embeddedMember
+	mesh     mesh
 
 	// life ends with Close and takes every broker along.
 	life context.Context
@@ -68,6 +66,7 @@ type Local struct {
 type broker struct {
 	id     int32
 	spec   process.Spec
+	direct string // where it listens for clients
 	addr   string // where clients reach it
 	admin  *kgo.Client
 	events timeline.Tail
@@ -89,7 +88,7 @@ func (b *broker) proc() *process.Process {
 
 // Start starts the ensemble and the brokers and makes the topics. On an error nothing is left running.
 func Start(ctx context.Context, o Options) (*Local, error) {
-	l := &Local{o: o}
+	l := &Local{o: o, mesh: mesh{kinds: o.Cluster.Links, clients: make(map[int32]*fault.Wire)}}
 	l.life, l.end = context.WithCancel(context.Background())
 	if err := l.start(ctx); err != nil {
 		return nil, errors.Join(fmt.Errorf("start %s cluster: %w", o.Backend, err), l.Close())
@@ -98,7 +97,10 @@ func Start(ctx context.Context, o Options) (*Local, error) {
 }
 
 func (l *Local) start(ctx context.Context) error {
-	var err error
+	err := CheckLinks(l.o.Cluster.Links, l.o.Backend, l.o.Profile, l.o.Cluster.Brokers)
+	if err != nil {
+		return err
+	}
 	// client and peer ports of each broker, and two more of each embedded member
 	if l.ports, err = process.FreePorts(4 * l.o.Cluster.Brokers); err != nil {
 		return err
@@ -143,7 +145,13 @@ func (l *Local) startService(ctx context.Context) error {
 		for i := range min(embeddedMembers, l.o.Cluster.Brokers) {
 			ports := l.ports[4*i : 4*i+4]
 			peers = append(peers, fmt.Sprintf("%d@127.0.0.1:%d:%d", i+1, ports[2], ports[3]))
-			l.members = append(l.members, fmt.Sprintf("127.0.0.1:%d", ports[3]))
+			l.members = append(l.members, addr(ports[3]))
+			l.hosts = append(l.hosts, embeddedMember{id: int32(i + 1), peer: ports[2], client: ports[3]})
+		}
+		if l.mesh.has(scenario.BrokerCoordination) {
+			if err := l.mesh.sortMembers(l.hosts); err != nil {
+				return err
+			}
 		}
 		l.url, err = profile.CoordinationURL(p, peers, "")
 		return err
@@ -165,12 +173,36 @@ func (l *Local) startService(ctx context.Context) error {
 	return err
 }
 
-// coordination is what broker i is given as --coordination: the cluster's URL, or its own agent's.
+// coordination is what broker i is given as --coordination: the cluster's URL, its own agent's, or one of its own links.
 func (l *Local) coordination(i int) (string, error) {
+	if l.mesh.has(scenario.BrokerCoordination) {
+		return l.linked(int32(i + 1))
+	}
 	if l.ensemble == nil || len(l.ensemble.Agents()) == 0 {
 		return l.url, nil
 	}
 	return l.ensemble.AgentURL(i, prefix)
+}
+
+// linked is the URL of a broker's own links to the members.
+func (l *Local) linked(id int32) (string, error) {
+	p, err := profile.Lookup(l.o.Backend, l.o.Profile)
+	if err != nil {
+		return "", err
+	}
+	if l.ensemble == nil {
+		peers, err := l.mesh.embeddedPeers(id, l.hosts)
+		if err != nil {
+			return "", err
+		}
+		url, err := profile.CoordinationURL(p, []string{peers}, "")
+		return url + "&listen=127.0.0.1", err
+	}
+	endpoints, err := l.mesh.endpoints(id, l.ensemble.Endpoints())
+	if err != nil {
+		return "", err
+	}
+	return profile.CoordinationURL(p, endpoints, prefix)
 }
 
 func (l *Local) layOut(i int) (*broker, error) {
@@ -184,14 +216,22 @@ func (l *Local) layOut(i int) (*broker, error) {
 		return nil, err
 	}
 	client, peer := addr(l.ports[4*i]), addr(l.ports[4*i+1])
-	b := &broker{id: id, addr: client}
+	advertise, err := l.mesh.client(id, client)
+	if err != nil {
+		return nil, err
+	}
+	peerAdvertise, source, err := l.mesh.peer(id, peer, l.o.Cluster.Brokers)
+	if err != nil {
+		return nil, err
+	}
+	b := &broker{id: id, direct: client, addr: advertise}
 	b.events.Path = filepath.Join(dir, "events.jsonl")
 	b.spec = process.Spec{
 		Name: fmt.Sprintf("broker %d", id), Path: l.o.Broker, LogPath: filepath.Join(dir, "log"),
 		Args: []string{
 			"broker", "--id", strconv.Itoa(int(id)), "--data-dir", filepath.Join(dir, "data"),
-			"--listen", client, "--advertise", client, "--peer-listen", peer, "--peer-advertise", peer,
-			"--source-address", "127.0.0.1", "--coordination", coordination, "--events", b.events.Path,
+			"--listen", client, "--advertise", advertise, "--peer-listen", peer, "--peer-advertise", peerAdvertise,
+			"--source-address", source, "--coordination", coordination, "--events", b.events.Path,
 			"--flush", l.o.Flush, "--log-level", "info", "--rebalance-delay", rebalanceDelay,
 		},
 	}
@@ -219,73 +259,6 @@ func (l *Local) startBroker(b *broker) error {
 	return nil
 }
 
-// SaveLogs copies the logs and events of all brokers to a directory, for whom must find out why a trial went wrong. What is this machine's alone (where the run, the
-// checkout and the user's home are) is left out: runs are published.
-func (l *Local) SaveLogs(dir string) error {
-	if err := os.MkdirAll(dir, 0o755); err != nil {
-		return fmt.Errorf("save logs: %w", err)
-	}
-	strip := Anonymous(l.o.Dir)
-	var errs []error
-	for _, b := range l.brokers {
-		errs = append(errs, copyTail(b.spec.LogPath, filepath.Join(dir, fmt.Sprintf("broker-%d.log", b.id)), strip))
-	}
-	if l.ensemble != nil {
-		for _, m := range append(l.ensemble.Members(), l.ensemble.Agents()...) {
-			errs = append(errs, copyTail(m.LogPath, filepath.Join(dir, m.Name+".log"), strip))
-		}
-	}
-	return errors.Join(errs...)
-}
-
-// Anonymous replaces the paths of this machine, the longest first: dir is RUN.
-func Anonymous(dir string) *strings.Replacer {
-	places := map[string]string{}
-	name := func(path, is string) {
-		if abs, err := filepath.Abs(path); err == nil && len(abs) > 1 {
-			places[abs] = is
-		}
-	}
-	if home, err := os.UserHomeDir(); err == nil {
-		name(home, "~")
-	}
-	name(os.TempDir(), "TMP")
-	name(".", "CHECKOUT")
-	name(dir, "RUN")
-	var pairs []string
-	for _, path := range slices.SortedFunc(maps.Keys(places), func(a, b string) int { return cmp.Compare(len(b), len(a)) }) {
-		pairs = append(pairs, path, places[path])
-	}
-	return strings.NewReplacer(pairs...)
-}
-
-// maxLog bounds what is kept of one log: its end.
-const maxLog = 1 << 20
-
-func copyTail(from, to string, strip *strings.Replacer) error {
-	in, err := os.Open(from)
-	if errors.Is(err, os.ErrNotExist) {
-		return nil
-	}
-	if err != nil {
-		return fmt.Errorf("save log: %w", err)
-	}
-	defer in.Close()
-	if info, err := in.Stat(); err == nil && info.Size() > maxLog {
-		if _, err := in.Seek(-maxLog, io.SeekEnd); err != nil {
-			return fmt.Errorf("save log: %w", err)
-		}
-	}
-	data, err := io.ReadAll(in)
-	if err == nil {
-		err = os.WriteFile(to, []byte(strip.Replace(string(data))), 0o644)
-	}
-	if err != nil {
-		return fmt.Errorf("save log: %w", err)
-	}
-	return nil
-}
-
 // Close kills everything and gives the ports back. The directory stays: its owner removes it.
 func (l *Local) Close() error {
 	l.end()
@@ -302,7 +275,7 @@ func (l *Local) Close() error {
 	if l.ensemble != nil {
 		errs = append(errs, l.ensemble.Close())
 	}
-	return errors.Join(append(errs, process.ReleasePorts(l.ports))...)
+	return errors.Join(append(errs, l.mesh.close(), process.ReleasePorts(l.ports))...)
 }
 
 // URL is what the brokers were given as --coordination; where each has an agent of its own, what the first was.

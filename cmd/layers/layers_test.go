@@ -36,8 +36,8 @@ var rules = []struct {
 	{pkg: "broker", not: []string{module + "coordination/etcd", module + "coordination/zookeeper", module + "coordination/consul", module + "coordination/embedded", module + "bench", module + "cmd"},
 		why: "the broker knows the Coordinator, no backend"},
 	{pkg: "bench/", not: []string{module + "broker", module + "storage", module + "cmd", module + "coordination"},
-		except: []string{module + "coordination/profile", module + "coordination/ensemble", module + "coordination/process", module + "coordination/backend/options"},
-		why:    "the harness is a black box beside the cluster: it shares settings and process control, no server code"},
+		except: []string{module + "coordination/profile", module + "coordination/ensemble", module + "coordination/process", module + "coordination/backend/options", module + "coordination/link"},
+		why:    "the harness is a black box beside the cluster: it shares settings, process control and the proxy that disturbs links, no server code"},
 }
 
 func TestImports(t *testing.T) {
