@@ -54,7 +54,7 @@ type Cluster struct {
 	Topics  []Topic `yaml:"topics" json:"topics"`
 	// Links are the kinds that can be disturbed: each goes through a proxy. They follow from the faults.
 	Links []string `yaml:"-" json:"links,omitempty"`
-	Flush   string  `yaml:"flush" json:"flush,omitempty"` // sync or written; the run's when empty
+	Flush string   `yaml:"flush" json:"flush,omitempty"` // sync or written; the run's when empty
 }
 
 // Topic is made before the first trial.
@@ -80,7 +80,7 @@ type Probes struct {
 	Followed  int           `yaml:"followed" json:"followed"`
 	Untouched int           `yaml:"untouched" json:"untouched"`
 	Data      int           `yaml:"data" json:"data,omitempty"` // partitions of any kind, where no broker is aimed at
-	Control   time.Duration `yaml:"control" json:"control"` // interval of control-plane probes; 0: none
+	Control   time.Duration `yaml:"control" json:"control"`     // interval of control-plane probes; 0: none
 }
 
 // Phases bound the parts of a trial.
@@ -103,10 +103,24 @@ type Limits struct {
 //go:embed *.yaml
 var files embed.FS
 
-// Defaults returns the scenarios that ship with the harness, in the order of the report.
-func Defaults() ([]Scenario, error) {
+// standard is what runs when nothing is named.
+var standard = []string{"controller-kill", "leader-kill", "leader-unresponsive", "steady-throughput"}
+
+// further scenarios ship with the harness and run when they are named.
+var further = []string{
+	"zombie", "coordination-leader-kill", "coordination-quorum-lost", "coordination-unreachable", "controller-and-coordination-leader",
+	"leader-partitioned", "leader-isolated", "one-way-cut", "slow-link", "rolling-restart",
+}
+
+// Defaults returns the scenarios that run when nothing is named, in the order of the report.
+func Defaults() ([]Scenario, error) { return embedded(standard) }
+
+// All returns every scenario that ships with the harness.
+func All() ([]Scenario, error) { return embedded(slices.Concat(standard, further)) }
+
+func embedded(names []string) ([]Scenario, error) {
 	var list []Scenario
-	for _, name := range []string{"controller-kill", "leader-kill", "leader-unresponsive", "steady-throughput"} {
+	for _, name := range names {
 		data, err := files.ReadFile(name + ".yaml")
 		if err != nil {
 			return nil, fmt.Errorf("read embedded scenario: %w", err)
@@ -120,11 +134,14 @@ func Defaults() ([]Scenario, error) {
 	return list, nil
 }
 
-// Load finds scenarios by name among the defaults, or reads a file when the argument ends in .yaml or .yml.
+// Load finds scenarios by name among those that ship, or reads a file when the argument ends in .yaml or .yml.
 func Load(names ...string) ([]Scenario, error) {
-	known, err := Defaults()
-	if err != nil || len(names) == 0 {
-		return known, err
+	if len(names) == 0 {
+		return Defaults()
+	}
+	known, err := All()
+	if err != nil {
+		return nil, err
 	}
 	var list []Scenario
 	for _, name := range names {
