@@ -120,15 +120,18 @@ func roomFor(batches []byte) int {
 }
 
 func (l *Log) newAppender(size int) *appender {
+	// Pebble's own option for the size does nothing for a batch from its pool, which then
+	// grows to up to twice the size. An empty batch is a header of zeros; only one without
+	// a header would be refused.
+	batch := l.store.db.NewBatch()
+	_ = batch.SetRepr(l.store.tails.buffer(size, pebbleHeaderLen))
 	l.mu.RLock()
 	defer l.mu.RUnlock()
-	return &appender{
-		log:    l,
-		batch:  l.store.db.NewBatch(pebble.WithInitialSizeBytes(size)),
-		st:     l.mu.state,
-		epochs: l.mu.epochs,
-	}
+	return &appender{log: l, batch: batch, st: l.mu.state, epochs: l.mu.epochs}
 }
+
+// pebbleHeaderLen is the size of an empty Pebble batch.
+const pebbleHeaderLen = 12
 
 // add puts one batch at base. A batch without a timestamp counts as from now.
 func (a *appender) add(b record.Batch, base int64, epoch int32, now int64) error {
@@ -194,16 +197,19 @@ func (a *appender) commit() error {
 	for pid, p := range a.producers {
 		a.batch.Set(offsetKey(l.id, kindProducer, pid), p.encode(buf[:0]), nil)
 	}
-	now := l.snapshot()
-	before := now.endPos
-	a.st.highWatermark = now.highWatermark
+	a.st.highWatermark = l.HighWatermark()
 	a.batch.Set(prefixKey(l.id, kindState), a.st.encode(), nil)
+	bytes := a.batch.Repr()
 	// The Pebble batch is not closed, as that would reuse its bytes: see tail.go.
 	if err := l.store.db.Apply(a.batch, pebble.NoSync); err != nil {
 		return err
 	}
 	a.appended.Pending.number = l.store.flusher.add()
-	l.keepTail(a.tail, a.st.endPos-before+appendOverhead)
+	size := cap(bytes)
+	if a.batch.Len() != len(bytes) {
+		bytes = nil // Pebble keeps the bytes of a batch that is large for its memtable
+	}
+	l.keepTail(a.tail, size, bytes)
 	l.publishAppend(a)
 	return l.store.failure.get()
 }

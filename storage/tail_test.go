@@ -23,8 +23,8 @@ func TestTailEvictedBeforeAdded(t *testing.T) {
 	l := newTestLog(t)
 	mustAppend(t, l, 0, batchOf(1, 10, 0))
 	budget := &l.store.tails
-	seq, _ := budget.admit(l, 1)
-	_, leave := budget.admit(l, budget.limit)
+	seq, _ := budget.admit(l, 1, nil)
+	_, leave := budget.admit(l, budget.limit, nil)
 	for _, a := range leave {
 		a.log.dropTail(a.seq)
 	}
@@ -100,5 +100,56 @@ func TestTailStaysInBudget(t *testing.T) {
 	}
 	if held > s.tails.limit || held < s.tails.limit/2 {
 		t.Errorf("tails hold %d bytes, want at most %d and not much less", held, s.tails.limit)
+	}
+}
+
+// TestTailBuffersAreReused checks that what left the tail of one log is written over
+// by the appends of another, but not while a reader may hold it.
+func TestTailBuffersAreReused(t *testing.T) {
+	s := mustOpen(t, memOptions(vfs.NewMem()))
+	defer mustClose(t, s)
+	l := mustLog(t, s, 0)
+	b := batchOf(1, 100_000, 0)
+	size := bufferSize(len(b) + appendOverhead)
+	fill := func() {
+		for range int(s.tails.limit) / size {
+			mustAppend(t, l, 0, b)
+		}
+	}
+	fill()
+	s.tails.reading.RLock()
+	fill()
+	if n := s.tails.mu.spare; n != 0 {
+		t.Errorf("%d bytes wait to be used again while a reader may hold them, want 0", n)
+	}
+	s.tails.reading.RUnlock()
+	fill()
+	if n := s.tails.mu.spare; n != int64(size) {
+		t.Errorf("%d bytes wait to be used again, want the %d of the append that left last", n, size)
+	}
+}
+
+// TestLargeAppendIsNotReused appends a batch that Pebble keeps beside its memtable
+// until it is flushed.
+func TestLargeAppendIsNotReused(t *testing.T) {
+	s := mustOpen(t, memOptions(vfs.NewMem()))
+	defer mustClose(t, s)
+	l := mustLog(t, s, 0)
+	mustAppend(t, l, 0, batchOf(1, 3_000_000, 0))
+	for i, a := range s.tails.mu.queue {
+		if a.buf != nil {
+			t.Errorf("append %d: its buffer may be used again, want that not", i)
+		}
+	}
+}
+
+// TestBufferSize checks that a buffer is large enough, at most an eighth or 512 bytes
+// too large, and that its own size is stable.
+func TestBufferSize(t *testing.T) {
+	for n := 1; n < 3<<20; n += 1 + n/50 {
+		size := bufferSize(n)
+		if size < n || size > n+max(n/8, 512) || bufferSize(size) != size {
+			t.Errorf("bufferSize(%d) = %d, of which it is %d", n, size, bufferSize(size))
+		}
 	}
 }
