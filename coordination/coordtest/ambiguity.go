@@ -248,16 +248,10 @@ func testLeaderKilled(e *env) {
 		})
 	}
 	reach(20, "commits before")
-	restore := e.h.KillLeader(e.TB)
-	restored := false
-	defer func() {
-		if !restored {
-			restore()
-		}
-	}()
+	restore := sync.OnceFunc(e.h.KillLeader(e.TB))
+	e.Cleanup(restore) // for the tests that come after, also when this one ends here
 	reach(acknowledged()+20, "commits without the former leader")
 	restore()
-	restored = true
 	reach(acknowledged()+20, "commits with all members back")
 	stop()
 	wg.Wait()

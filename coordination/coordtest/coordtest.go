@@ -61,9 +61,9 @@ type Harness struct {
 	// data. Nil: skipped.
 	KillLeader, PauseLeader func(t testing.TB) (restore func())
 	Restart                 func(t testing.TB, stopped func(dirs []string))
-	// Follower is the index, in Endpoints, of a member that follows the service's own leader. PauseMember stops a member (SIGSTOP) and returns when it has stopped;
-	// restore is as above. Nil: skipped.
-	Follower    func(t testing.TB) int
+	// Leader is the index, in Endpoints, of the service's own leader. PauseMember stops a member (SIGSTOP) and returns when it has stopped; restore is as
+	// above. Nil: skipped.
+	Leader      func(t testing.TB) int
 	PauseMember func(t testing.TB, i int) (restore func())
 }
 
@@ -109,7 +109,7 @@ type env struct {
 }
 
 func newEnv(t *testing.T, h Harness) *env {
-	ctx, cancel := context.WithTimeout(context.Background(), 3*time.Minute)
+	ctx, cancel := context.WithTimeout(context.Background(), 5*time.Minute)
 	t.Cleanup(cancel)
 	return &env{TB: t, h: h, own: h.URL, ctx: ctx, logger: slog.New(slog.NewTextHandler(t.Output(), nil))}
 }
@@ -215,8 +215,10 @@ func (e *env) commitOnce(l coordination.Leadership, m ...coordination.Mutation) 
 }
 
 // insist repeats f while the service does not say what became of it: on a loaded machine, or around an election, any single request may be lost.
-func (e *env) insist(f func(ctx context.Context) error) error {
-	ctx, cancel := context.WithTimeout(e.ctx, patience)
+func (e *env) insist(f func(ctx context.Context) error) error { return e.insistFor(patience, f) }
+
+func (e *env) insistFor(d time.Duration, f func(ctx context.Context) error) error {
+	ctx, cancel := context.WithTimeout(e.ctx, d)
 	defer cancel()
 	for {
 		err := f(ctx)

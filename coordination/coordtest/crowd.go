@@ -149,7 +149,7 @@ func (c *crowd) open() {
 			return
 		}
 		key := "brokers/" + strconv.Itoa(id)
-		err = c.e.insist(func(ctx context.Context) error {
+		err = c.e.insistFor(2*time.Minute, func(ctx context.Context) error {
 			_, err := s.Txn(ctx, []backend.Guard{{Key: key}}, []backend.Op{{Kind: backend.CreateEphemeral, Key: key, Value: value}})
 			return err
 		})

@@ -11,6 +11,7 @@ import (
 // testSilentEndpoints: of the service's members one is black-holed and one accepts and stays silent, those that the process uses first of all. Its session
 // survives this for as long as it lasts, and its operations go on.
 func testSilentEndpoints(e *env) {
+	e.stall = e.measureStall()
 	ls, _, s := e.linked()
 	if len(ls.all) < 3 {
 		e.Skip("needs three endpoints")
@@ -27,7 +28,7 @@ func testSilentEndpoints(e *env) {
 	for end := time.Now().Add(3 * s.Timeout()); time.Now().Before(end); time.Sleep(10 * time.Millisecond) {
 		switch s.State() {
 		case coordination.Lost:
-			e.Fatalf("the session was lost with one member left to ask: %v", s.Err())
+			e.judge(s.Timeout(), "the session was lost with one member left to ask: %v", s.Err())
 		case coordination.Suspect:
 			suspect++
 		}

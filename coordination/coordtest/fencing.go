@@ -173,7 +173,7 @@ func testUsurpHealthy(e *env) {
 		if !errors.Is(c.err, coordination.ErrFenced) || errors.Is(c.err, coordination.ErrOutcomeUnknown) {
 			e.Errorf("Commit() of the usurped leader = %v, want ErrFenced and no doubt", c.err)
 		}
-		if got := next.Seq() - l.Seq() - 1; got != uint64(c.acked-counted) {
+		if got := next.Seq() - l.Seq() - 1; got < uint64(c.acked-counted) { // more: a lost request was settled by a no-op
 			e.Errorf("%d commits between the claims, the leader was told of %d", got, c.acked-counted)
 		}
 		v.wait(next.Seq(), "the successor's claim")

@@ -287,7 +287,8 @@ func (h *historyRun) disturbService(r *rand.Rand) {
 	if f == nil {
 		return
 	}
-	restore := f(h.e.TB)
+	restore := sync.OnceFunc(f(h.e.TB))
+	h.e.Cleanup(restore) // for the tests that come after, also when this one ends here
 	h.rest(r, 3*time.Second)
 	restore()
 	h.disturbances++

@@ -122,7 +122,8 @@ func testServiceLeaderDies(e *env) {
 				seen.waitPresent(id)
 			}
 			began := time.Now()
-			restore := fault.f(e.TB)
+			restore := sync.OnceFunc(fault.f(e.TB))
+			e.Cleanup(restore) // for the tests that come after, also when this one ends here
 			if victim != nil {
 				victim.kill()
 			}

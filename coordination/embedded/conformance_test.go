@@ -269,7 +269,7 @@ func TestConformance(t *testing.T) {
 				return func() { c.start(t, i); c.awaitQuorum(t) }
 			},
 			PauseLeader: func(t testing.TB) func() { return c.pause(t, c.leader(t)) },
-			Follower:    func(t testing.TB) int { return (c.leader(t) + 1) % len(c.processes) },
+			Leader:      func(t testing.TB) int { return c.leader(t) },
 			PauseMember: func(t testing.TB, i int) func() { return c.pause(t, i) },
 			Restart: func(t testing.TB, stopped func([]string)) {
 				var dirs []string
