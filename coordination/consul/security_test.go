@@ -3,9 +3,8 @@ package consul_test
 import (
 	"context"
 	"fmt"
+	"maps"
 	"net/http"
-	"os"
-	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
@@ -19,23 +18,11 @@ import (
 	"github.com/regency-project/regency/coordination/profile"
 )
 
-// promptly bounds a refusal on a loaded machine. A session that is tried for ever would be told by the context, minutes later.
-const promptly = 20 * time.Second
-
 // policy is the least that a cluster's token needs: the package comment holds the same text.
 const policy = `key_prefix "%[1]s/"         { policy = "write" }
 session      "regency-%[1]s" { policy = "write" }
 node         "regency-%[1]s" { policy = "write" }
 `
-
-func secretFile(t *testing.T, text string) string {
-	t.Helper()
-	file := filepath.Join(t.TempDir(), "secret")
-	if err := os.WriteFile(file, []byte(text+"\n"), 0o600); err != nil {
-		t.Fatal(err)
-	}
-	return file
-}
 
 // management is a client that may do everything.
 func management(t *testing.T, host, token string, files options.TLS) *api.Client {
@@ -76,60 +63,40 @@ func TestSecurity(t *testing.T) {
 	if testing.Short() {
 		t.Skip("starts a real server")
 	}
-	ours, other := ensembletest.NewAuthority(t), ensembletest.NewAuthority(t)
-	serverCert, serverKey := ours.Issue(t, "server")
-	cert, key := ours.Issue(t, "machine")
-	strangeCert, strangeKey := other.Issue(t, "stranger")
 	const root = "6e9b04ec-3b8f-4c3a-9a39-1f3b4a6d2f10"
-	e := ensembletest.StartOne(t, profile.Consul, profile.Tuned, profile.Security{
-		CA: ours.File, Cert: serverCert, Key: serverKey, ClientCerts: true, ManagementToken: root,
-	})
-	c := management(t, e.Endpoints()[0], root, options.TLS{CA: ours.File, Cert: cert, Key: key})
+	e := ensembletest.StartSecured(t, profile.Consul, root)
+	c := management(t, e.Endpoints()[0], root, e.Client)
 	secret := grant(t, c, "least", fmt.Sprintf(policy, "secure"))
-	var rec ensembletest.Record
 	ctx, cancel := context.WithTimeout(t.Context(), 3*time.Minute)
 	defer cancel()
-	base := "consul://" + strings.Join(e.Endpoints(), ",") + "/secure?session=2s&lock-delay=1ns&"
-	good := "ca=" + ours.File + "&cert=" + cert + "&key=" + key
-	token := func(secret string) string { return "&token_file=" + secretFile(t, secret) }
+	base := "consul://" + strings.Join(e.Endpoints(), ",") + "/secure?session=10s&request=3s&lock-delay=1ns&"
+	good := ensembletest.Query(e.Client)
+	token := func(secret string) string { return "&token_file=" + ensembletest.SecretFile(t, secret) }
 
-	try := func(raw string) error { return useAll(ctx, raw, &rec) }
+	try := func(raw string) error { return useAll(ctx, raw, &e.Record) }
 	if err := try(base + good + token(secret)); err != nil {
 		t.Fatalf("with all that is needed: %v", err)
 	}
 	secrets := []string{secret, root}
-	cases := map[string]struct {
-		raw  string
-		want []string
-	}{
-		"another CA":          {base + "ca=" + other.File + "&cert=" + cert + "&key=" + key + token(secret), []string{"ca: ", other.File, "does not vouch"}},
-		"no CA":               {base + "cert=" + cert + "&key=" + key + token(secret), []string{"ca: missing"}},
-		"no TLS":              {"consul://" + e.Endpoints()[0] + "/secure?session=2s" + token(secret), []string{"ca: missing"}},
-		"no certificate":      {base + "ca=" + ours.File + token(secret), []string{"cert, key: missing"}},
-		"another certificate": {base + "ca=" + ours.File + "&cert=" + strangeCert + "&key=" + strangeKey + token(secret), []string{"cert, key: ", strangeCert}},
-		"no token":            {base + good, []string{"token_file: "}},
-		"unknown token":       {base + good + token("11111111-2222-3333-4444-555555555555"), []string{"token_file: "}},
-		"another prefix":      {strings.Replace(base, "/secure?", "/elsewhere?", 1) + good + token(secret), []string{"token_file: "}},
-	}
+	cases := e.Strangers(base, token(secret))
+	maps.Copy(cases, map[string]ensembletest.Refusal{
+		"no TLS":         {URL: "consul://" + e.Endpoints()[0] + "/secure?session=2s" + token(secret), Want: []string{"ca: missing"}},
+		"no token":       {URL: base + good, Want: []string{"token_file: "}},
+		"unknown token":  {URL: base + good + token("11111111-2222-3333-4444-555555555555"), Want: []string{"token_file: "}},
+		"another prefix": {URL: strings.Replace(base, "/secure?", "/elsewhere?", 1) + good + token(secret), Want: []string{"token_file: "}},
+	})
 	// Each rule is lacked in a cluster of its own: the node that another made needs no right any more.
 	for i := range strings.Count(policy, "\n") {
 		prefix := fmt.Sprintf("lack-%d", i)
 		lines := strings.SplitAfter(strings.TrimSpace(fmt.Sprintf(policy, prefix)), "\n")
 		weak := grant(t, c, prefix, strings.Join(slices.Delete(slices.Clone(lines), i, i+1), ""))
 		secrets = append(secrets, weak)
-		cases["without "+strings.Fields(lines[i])[0]] = struct {
-			raw  string
-			want []string
-		}{strings.Replace(base, "/secure?", "/"+prefix+"?", 1) + good + token(weak), []string{"token_file: "}}
-	}
-	for name, c := range cases {
-		began := time.Now()
-		rec.Refused(t, name, try(c.raw), c.want...)
-		if took := time.Since(began); took > promptly {
-			t.Errorf("%s was refused after %v", name, took)
+		cases["without "+strings.Fields(lines[i])[0]] = ensembletest.Refusal{
+			URL: strings.Replace(base, "/secure?", "/"+prefix+"?", 1) + good + token(weak), Want: []string{"token_file: "},
 		}
 	}
-	rec.Lacks(t, secrets...)
+	e.Refuses(t, cases, try)
+	e.Lacks(t, secrets...)
 }
 
 // useAll does what a broker does: everything that a token could forbid.

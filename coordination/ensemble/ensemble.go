@@ -9,10 +9,12 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"net"
 	"net/http"
 	"os"
 	"path/filepath"
 	"slices"
+	"strconv"
 	"sync"
 	"time"
 
@@ -60,6 +62,7 @@ type Ensemble struct {
 }
 
 type member struct {
+	backend profile.Backend
 	name    string
 	server  profile.Server
 	command profile.Command
@@ -76,6 +79,7 @@ type member struct {
 type Member struct {
 	Name     string
 	Endpoint string // host:port for clients
+	Peer     string // host:port on which every member hears the others: etcd's peer port, ZooKeeper's election port, Consul's server port
 	Dir      string
 	LogPath  string
 	Pid      int // of its newest run
@@ -175,7 +179,7 @@ func (e *Ensemble) layOut(o Options) error {
 		if err := writeFiles(server.Dir, command.Files); err != nil {
 			return err
 		}
-		e.members = append(e.members, &member{name: profile.MemberName(o.Backend, i), server: server, command: command})
+		e.members = append(e.members, &member{backend: o.Backend, name: profile.MemberName(o.Backend, i), server: server, command: command})
 	}
 	return e.layOutAgents(o, servers)
 }
@@ -232,6 +236,14 @@ func (e *Ensemble) startMember(ctx context.Context, m *member) error {
 	return nil
 }
 
+func (m *member) peer() string {
+	port := m.server.Peer
+	if m.backend == profile.ZooKeeper { // only its leader listens on the quorum port
+		port = m.server.Side
+	}
+	return net.JoinHostPort(m.server.Host, strconv.Itoa(port))
+}
+
 func (m *member) logPath() string { return filepath.Join(m.server.Dir, "log") }
 
 func (e *Ensemble) name(i int) string { return e.members[i].name }
@@ -267,7 +279,7 @@ func describe(members []*member) []Member {
 	list := make([]Member, len(members))
 	for i, m := range members {
 		m.mu.Lock()
-		list[i] = Member{Name: m.name, Endpoint: m.server.Endpoint(), Dir: m.server.Dir, LogPath: m.logPath(), Paused: m.mu.paused}
+		list[i] = Member{Name: m.name, Endpoint: m.server.Endpoint(), Peer: m.peer(), Dir: m.server.Dir, LogPath: m.logPath(), Paused: m.mu.paused}
 		if p := m.mu.process; p != nil {
 			list[i].Pid, list[i].Running = p.Pid(), p.Running()
 		}

@@ -4,8 +4,7 @@ import (
 	"context"
 	"crypto/tls"
 	"errors"
-	"os"
-	"path/filepath"
+	"maps"
 	"strings"
 	"testing"
 	"time"
@@ -20,39 +19,22 @@ import (
 	"github.com/regency-project/regency/coordination/profile"
 )
 
-// promptly bounds a refusal on a loaded machine. A session that is tried for ever would be told by the context, a minute later.
-const promptly = 20 * time.Second
-
-func secretFile(t *testing.T, text string) string {
-	t.Helper()
-	file := filepath.Join(t.TempDir(), "secret")
-	if err := os.WriteFile(file, []byte(text+"\n"), 0o600); err != nil {
-		t.Fatal(err)
-	}
-	return file
-}
-
 // TestSecurity: mutual TLS and users. What is refused is refused at once, in words that name the setting, and nothing tells the password.
 func TestSecurity(t *testing.T) {
 	if testing.Short() {
 		t.Skip("starts a real member")
 	}
-	ours, other := ensembletest.NewAuthority(t), ensembletest.NewAuthority(t)
-	serverCert, serverKey := ours.Issue(t, "server")
-	cert, key := ours.Issue(t, "machine")
-	strangeCert, strangeKey := other.Issue(t, "stranger")
-	e := ensembletest.StartOne(t, profile.Etcd, profile.Tuned, profile.Security{CA: ours.File, Cert: serverCert, Key: serverKey, ClientCerts: true})
+	e := ensembletest.StartSecured(t, profile.Etcd, "")
 	const secret = "correct-horse-battery"
-	grant(t, e.Endpoints(), options.TLS{CA: ours.File, Cert: cert, Key: key}, "secure/", secret)
-	var rec ensembletest.Record
+	grant(t, e.Endpoints(), e.Client, "secure/", secret)
 	base := "etcd://" + strings.Join(e.Endpoints(), ",")
-	good := "ca=" + ours.File + "&cert=" + cert + "&key=" + key
-	user := "&user=broker&password_file=" + secretFile(t, secret)
+	good := ensembletest.Query(e.Client)
+	user := "&user=broker&password_file=" + ensembletest.SecretFile(t, secret)
 
 	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 	defer cancel()
 	try := func(raw string) error {
-		co, err := open(ctx, raw, rec.Logger())
+		co, err := open(ctx, raw, e.Logger())
 		if err != nil {
 			return err
 		}
@@ -64,29 +46,24 @@ func TestSecurity(t *testing.T) {
 		_, err = s.Bootstrap(ctx)
 		return errors.Join(err, s.Close(ctx))
 	}
-	if err := try(base + "/secure?" + good + user); err != nil {
+	if err := try(base + "/secure?session=10s&request=3s&" + good + user); err != nil {
 		t.Fatalf("with all that is needed: %v", err)
 	}
-	for name, c := range map[string]struct {
-		raw  string
-		want []string
-	}{
-		"another CA":          {base + "/secure?ca=" + other.File + "&cert=" + cert + "&key=" + key + user, []string{"ca: ", other.File, "does not vouch"}},
-		"no CA":               {base + "/secure?cert=" + cert + "&key=" + key + user, []string{"ca: missing"}},
-		"no certificate":      {base + "/secure?ca=" + ours.File + user, []string{"cert, key: missing"}},
-		"another certificate": {base + "/secure?ca=" + ours.File + "&cert=" + strangeCert + "&key=" + strangeKey + user, []string{"cert, key: ", strangeCert}},
-		"wrong password":      {base + "/secure?" + good + "&user=broker&password_file=" + secretFile(t, "wrong-"+secret), []string{"password_file", `"broker"`}},
-		"unknown user":        {base + "/secure?" + good + "&user=nobody&password_file=" + secretFile(t, secret), []string{"user", `"nobody"`}},
-		"no user":             {base + "/secure?" + good, []string{"user, password_file: missing"}},
-		"another prefix":      {base + "/elsewhere?" + good + user, []string{"user: ", "readwrite", "elsewhere/"}},
-	} {
-		began := time.Now()
-		rec.Refused(t, name, try(c.raw), c.want...)
-		if took := time.Since(began); took > promptly {
-			t.Errorf("%s was refused after %v", name, took)
-		}
-	}
-	rec.Lacks(t, secret)
+	cases := e.Strangers(base+"/secure?session=10s&request=3s&", user)
+	maps.Copy(cases, map[string]ensembletest.Refusal{
+		"wrong password": {
+			URL:  base + "/secure?session=10s&request=3s&" + good + "&user=broker&password_file=" + ensembletest.SecretFile(t, "wrong-"+secret),
+			Want: []string{"password_file", `"broker"`},
+		},
+		"unknown user": {
+			URL:  base + "/secure?session=10s&request=3s&" + good + "&user=nobody&password_file=" + ensembletest.SecretFile(t, secret),
+			Want: []string{"user", `"nobody"`},
+		},
+		"no user":        {URL: base + "/secure?session=10s&request=3s&" + good, Want: []string{"user, password_file: missing"}},
+		"another prefix": {URL: base + "/elsewhere?session=10s&request=3s&" + good + user, Want: []string{"user: ", "readwrite", "elsewhere/"}},
+	})
+	e.Refuses(t, cases, try)
+	e.Lacks(t, secret)
 }
 
 // grant makes a user "broker" whose role may read and write below the prefix, as the package comment says, and switches authentication on.
@@ -132,7 +109,7 @@ func TestAuthenticationSwitchedOff(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer s.Close()
-	ctx, cancel := context.WithTimeout(t.Context(), promptly)
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 	defer cancel()
 	var rec ensembletest.Record
 	_, err = s.OpenSession(ctx)

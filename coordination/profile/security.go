@@ -7,10 +7,11 @@ import (
 	"strings"
 )
 
-// Security is what a member is given so that it serves its clients over TLS only, and serves only some. The members among themselves are left as
-// they are. The zero value is an open ensemble.
+// Security is what a member is given so that it serves its clients over TLS only, and serves only some. With TLS the members, and Consul's agents, call each
+// other over TLS too, and both sides must present a certificate that CA signed. Consul's gossip is UDP, which TLS does not cover: it has a key of its own,
+// which is not set here. The zero value is an open ensemble.
 type Security struct {
-	// Cert and Key are the PEM files that members serve with, for all of their addresses; CA is the authority that signed them.
+	// Cert and Key are the PEM files that members serve with, and call each other with, for all of their addresses; CA is the authority that signed them.
 	CA, Cert, Key string
 	// ClientCerts: clients must present a certificate that CA signed.
 	ClientCerts bool
@@ -49,19 +50,18 @@ func securedEtcd(p Profile, ensemble []Server, i int, s Security) (Command, erro
 		return c, err
 	}
 	for j, arg := range c.Args {
-		if strings.HasPrefix(arg, "--listen-client-urls=") || strings.HasPrefix(arg, "--advertise-client-urls=") {
-			c.Args[j] = strings.Replace(arg, "http://", "https://", 1)
-		}
+		c.Args[j] = strings.ReplaceAll(arg, "http://", "https://")
 	}
-	c.Args = append(c.Args, "--cert-file="+s.Cert, "--key-file="+s.Key)
+	c.Args = append(c.Args, "--cert-file="+s.Cert, "--key-file="+s.Key,
+		"--peer-cert-file="+s.Cert, "--peer-key-file="+s.Key, "--peer-trusted-ca-file="+s.CA, "--peer-client-cert-auth")
 	if s.ClientCerts {
 		c.Args = append(c.Args, "--client-cert-auth", "--trusted-ca-file="+s.CA)
 	}
 	return c, nil
 }
 
-// securedZooKeeper has no plain client port at all. TLS needs the Netty connection factory; PEM key stores, in which the key and its certificate are one
-// file, need ZooKeeper 3.7.
+// securedZooKeeper has no plain client port at all. TLS towards clients needs the Netty connection factory; PEM key stores, in which the key and its certificate
+// are one file, need ZooKeeper 3.7. Among members both sides are verified by default, and whoever is called must be named by its certificate.
 func securedZooKeeper(p Profile, ensemble []Server, i int, s Security) (Command, error) {
 	c, err := ZooKeeperMember(p, ensemble, i)
 	if err != nil {
@@ -86,6 +86,9 @@ func securedZooKeeper(p Profile, ensemble []Server, i int, s Security) (Command,
 		"ssl.keyStore.location=" + dir + "/member.pem", "ssl.keyStore.type=PEM",
 		"ssl.trustStore.location=" + s.CA, "ssl.trustStore.type=PEM",
 		"ssl.clientAuth=" + auth,
+		"sslQuorum=true",
+		"ssl.quorum.keyStore.location=" + dir + "/member.pem", "ssl.quorum.keyStore.type=PEM",
+		"ssl.quorum.trustStore.location=" + s.CA, "ssl.quorum.trustStore.type=PEM",
 	}, "\n") + "\n"
 	c.Files = append(c.Files, File{Name: "member.pem", Data: string(both)})
 	return c, nil
@@ -96,9 +99,12 @@ func secureConsul(config map[string]any, self Server, s Security) {
 	if s.TLS() {
 		ports := config["ports"].(map[string]any)
 		ports["http"], ports["https"] = -1, self.Client
-		config["tls"] = map[string]any{"https": map[string]any{
-			"ca_file": s.CA, "cert_file": s.Cert, "key_file": s.Key, "verify_incoming": s.ClientCerts,
-		}}
+		files := func(verifyIncoming bool) map[string]any {
+			return map[string]any{"ca_file": s.CA, "cert_file": s.Cert, "key_file": s.Key, "verify_incoming": verifyIncoming}
+		}
+		internal := files(true)
+		internal["verify_outgoing"] = true
+		config["tls"] = map[string]any{"https": files(s.ClientCerts), "internal_rpc": internal}
 	}
 	if s.ManagementToken != "" {
 		config["acl"] = map[string]any{

