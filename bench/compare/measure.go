@@ -77,6 +77,11 @@ func (s *Sample) add(v float64, limit bool) {
 	s.Median = stats.Median(s.values)
 }
 
+// limited tells whether a lower limit lies where it could move the median.
+func (s Sample) limited() bool {
+	return s.Censored > 0 && stats.Median(s.worst()) > s.Median
+}
+
 // worst is the sample with every lower limit at infinity.
 func (s Sample) worst() []float64 {
 	list := make([]float64, len(s.values))

@@ -38,13 +38,13 @@ func percent(share float64) string {
 	return strconv.FormatFloat(math.Round(1e4*share)/100, 'f', -1, 64) + " %"
 }
 
-// Value of a median, with its unit, "≥" before one that holds lower limits.
+// Value of a median, with its unit, "≥" before one that is a lower limit itself.
 func (m *Measure) value(s Sample) string {
 	if s.N == 0 {
 		return "–"
 	}
 	text := ""
-	if s.Censored > 0 {
+	if s.limited() {
 		text = "≥ "
 	}
 	switch {

@@ -11,7 +11,7 @@ import (
 // Sizes of the history.
 const (
 	historyWidth = 1000.0
-	historyPanel = 150.0
+	historyPanel = 180.0
 	historyLeft  = 62.0
 	historyGap   = 46.0
 )
@@ -54,7 +54,7 @@ func history(p *Page, list []archived) {
 		return
 	}
 	p.Section("history", "History")
-	p.Prose("The headline figure of every cell over the published runs: the median outage of the worst probed partition, or the median throughput. Bars are 95 % intervals of the median; thin bars with open ends are the range of all trials where these are too few for an interval. Points are joined where two runs had the same machine. Trials whose victim led the embedded coordination service as well are not in it.")
+	p.Prose("The headline figure of every cell over the published runs: the median outage of the worst probed partition, or the median throughput. Thick bars are 95 % intervals of the median; thin ones are the range of all trials, where these are too few for an interval. Hollow marks hold trials that had not recovered when the observation ended. Points are joined where two runs had the same machine. Trials whose victim led the embedded coordination service as well are not in it.")
 	for _, name := range profiles {
 		runs := slices.DeleteFunc(slices.Clone(list), func(a archived) bool {
 			return !slices.ContainsFunc(a.run.Profiles, func(x metrics.Profile) bool { return x.Name == name })
@@ -200,13 +200,12 @@ func (s historySeries) draw(c *canvas, a axis, runs []archived, slot float64, k,
 			}
 		}
 		x := at(p.slot)
-		bar := "s-" + colour(n)
+		bar, cap := "s-"+colour(n), 5.0
 		if p.ci {
-			bar = "whisker " + bar
-		} else {
-			c.line(x-4, a.pos(p.low), x+4, a.pos(p.low), bar)
-			c.line(x-4, a.pos(p.high), x+4, a.pos(p.high), bar)
+			bar, cap = "whisker "+bar, 9
 		}
+		c.line(x-cap, a.pos(p.low), x+cap, a.pos(p.low), bar)
+		c.line(x-cap, a.pos(p.high), x+cap, a.pos(p.high), bar)
 		c.line(x, a.pos(p.low), x, a.pos(p.high), bar)
 	}
 	for _, p := range s.points {

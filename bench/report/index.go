@@ -154,7 +154,7 @@ func indexPage(list []archived) *Page {
 		subtitle += " The latest is of " + list[len(list)-1].started.UTC().Format("2006-01-02") + "."
 	}
 	p := NewPage("Published runs", subtitle, tone, verdict)
-	p.Count("runs", plural(len(list), "run", "runs"), Plain)
+	p.Count("runs", grouped(int64(len(list))), Plain)
 	p.Count("trials counted", grouped(int64(trials)), Plain)
 	p.Count("records lost", grouped(lost), Plain)
 	p.Count("violations", grouped(int64(broken)), Plain)

@@ -24,6 +24,7 @@ func newBench() *cobra.Command {
   regency bench run --resume results/<run>                go on with an interrupted one`,
 	}
 	cmd.AddCommand(newBenchRun(), newBenchSuites(), newBenchMerge(), newBenchReport(), newBenchCoordination(), newBenchMember())
+	cmd.AddCommand(newBenchCompare(), newBenchReanalyze(), newBenchRerun(), newBenchPublish())
 	return cmd
 }
 
