@@ -163,7 +163,7 @@ func (p *Partition) pending(a Appended, epoch int32, acks int16) *Pending {
 	d := &Pending{BaseOffset: a.Base, LastOffset: a.Last, LogStart: p.log.Start(), p: p}
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	p.wakeLocked(replicas)
+	p.wakeLocked(appendWakes)
 	switch acks {
 	case AcksAll:
 		d.ws = &p.mu.committed

@@ -70,6 +70,7 @@ func (p *Partition) replicate(f Fetched) (*Pending, *unflushed, error) {
 	}
 	var pending *Pending
 	var u *unflushed
+	f.Batches = p.appendable(f.Batches)
 	if len(f.Batches) > 0 {
 		a, err := p.log.AppendFollower(f.Batches)
 		if err != nil {

@@ -11,4 +11,9 @@ const (
 	forgetsSequence = false
 )
 
+// appendWakes is whom an append that is not committed yet concerns.
+const appendWakes = replicas
+
+func (p *Partition) appendable(fetched []byte) []byte { return fetched }
+
 func (p *Partition) defies(target) bool { return false }
