@@ -22,9 +22,10 @@ func (b *block) probeCost(ctx context.Context, s scenario.Scenario) error {
 	var targets []probe.Target
 	for _, p := range view.Partitions {
 		if p.Topic == scenario.TopicProbe && len(targets) < s.Probes.Led+s.Probes.Followed+s.Probes.Untouched {
-			targets = append(targets, probe.Target{
+			tg := probe.Target{
 				Topic: p.Topic, Partition: p.Partition, Brokers: p.Replicas, First: p.Leader, Interval: s.Probes.Interval, Deadline: s.Probes.Deadline,
-			})
+			}
+			targets = append(targets, tg, tg.Reads(""))
 		}
 	}
 	for _, phase := range []string{metrics.ProbesOn, metrics.ProbesOff, metrics.ProbesOff, metrics.ProbesOn} {
