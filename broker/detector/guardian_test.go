@@ -23,11 +23,26 @@ type guarded struct {
 	reg    coordination.Registered
 	pipe   *io.PipeWriter
 	ended  chan error
+	asked  chan struct{} // the guardian asked the service for a session; told once
+}
+
+// asking tells of the first session that it is asked for, before it asks.
+type asking struct {
+	coordination.Coordinator
+	asked chan<- struct{}
+}
+
+func (a asking) OpenSession(ctx context.Context, o coordination.SessionOptions) (coordination.Session, error) {
+	select {
+	case a.asked <- struct{}{}:
+	default:
+	}
+	return a.Coordinator.OpenSession(ctx, o)
 }
 
 // guard starts both. The session lasts an hour: only an eviction ends it. down is the service's state when the guardian opens.
 func guard(t *testing.T, down bool) *guarded {
-	g := &guarded{t: t, server: memory.NewServer(time.Hour), ended: make(chan error, 1)}
+	g := &guarded{t: t, server: memory.NewServer(time.Hour), ended: make(chan error, 1), asked: make(chan struct{}, 1)}
 	co := g.server.Open(nil)
 	t.Cleanup(func() { co.Close() })
 	s, err := co.OpenSession(t.Context(), coordination.SessionOptions{})
@@ -45,7 +60,7 @@ func guard(t *testing.T, down bool) *guarded {
 			if broker != 7 || string(settings) != `{"secret":"s"}` {
 				t.Errorf("opened for broker %d with %s", broker, settings)
 			}
-			return g.server.Open(nil), nil, slog.New(slog.DiscardHandler), nil
+			return asking{g.server.Open(nil), g.asked}, nil, slog.New(slog.DiscardHandler), nil
 		})
 	}()
 	g.say(map[string]any{"broker": 7, "settings": map[string]string{"secret": "s"}})
@@ -90,7 +105,11 @@ func TestGuardianEvictsAtTheEndOfThePipe(t *testing.T) {
 			g.say(map[string]any{"registered": g.reg})
 			g.pipe.Close()
 			if down {
-				time.Sleep(50 * time.Millisecond) // tries fail meanwhile
+				select {
+				case <-g.asked: // in vain, while it is down
+				case <-time.After(testPatience):
+					t.Fatal("the guardian does not ask the service")
+				}
 				g.server.SetDown(false)
 			}
 			if err := g.end(); err != nil {
