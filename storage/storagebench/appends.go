@@ -22,9 +22,12 @@ type appendLoad struct {
 	Appenders int
 	Batch     int
 	Warm, For time.Duration
+	WarmBytes int64 // are appended too before measuring, unless that takes longer than warmLimit
 	Bytes     int64
 	Seed      uint64
 }
+
+const warmLimit = 20 * time.Second
 
 type appendFunc func(partition int, batch []byte) error
 
@@ -106,7 +109,8 @@ type appending struct {
 	batch     []byte
 	measuring atomic.Bool
 	ending    atomic.Bool
-	appended  atomic.Int64 // bytes acknowledged while measuring
+	warmed    atomic.Int64 // bytes acknowledged before measuring
+	appended  atomic.Int64 // and while measuring
 
 	mu struct {
 		sync.Mutex
@@ -130,7 +134,7 @@ func (r *appending) run() (sample, error) {
 		return nil, err
 	}
 	if r.load.Bytes == 0 {
-		time.Sleep(r.load.Warm) // the load's length, not a synchronisation
+		r.warm()
 		before, err = ownUsage()
 		began = time.Now()
 		r.measuring.Store(true)
@@ -155,6 +159,15 @@ func (r *appending) run() (sample, error) {
 	return s, errors.Join(err, usageErr, r.mu.err)
 }
 
+// warm waits until the load has warmed up.
+func (r *appending) warm() {
+	began := time.Now()
+	time.Sleep(r.load.Warm) // the load's length, not a synchronisation
+	for r.warmed.Load() < r.load.WarmBytes && time.Since(began) < warmLimit {
+		time.Sleep(10 * time.Millisecond)
+	}
+}
+
 func (r *appending) appender(n uint64) {
 	rng := rand.New(rand.NewPCG(r.load.Seed, n))
 	var took []time.Duration
@@ -170,6 +183,8 @@ func (r *appending) appender(n uint64) {
 		if r.measuring.Load() {
 			took = append(took, time.Since(began))
 			r.count()
+		} else {
+			r.warmed.Add(int64(len(r.batch)))
 		}
 	}
 	r.mu.Lock()

@@ -54,6 +54,15 @@ func (c *config) seconds(full float64) time.Duration {
 	return time.Duration(full * float64(time.Second))
 }
 
+// warmBytes is what fills the memory that a store works in, and a few files of its log. Memory that is touched for the first time can cost more than all else, on
+// a virtual machine most of all.
+func (c *config) warmBytes() int64 {
+	if c.quick {
+		return 0
+	}
+	return 1e9
+}
+
 // storeSides are the store and what it is compared with, in both flush modes.
 var storeSides = []struct {
 	name        string
@@ -67,7 +76,7 @@ func (c *config) appends(appenders int) []member {
 	for _, side := range storeSides {
 		ms = append(ms, c.inChild("append", side.name, appendLoad{
 			Files: side.files, Sync: side.sync, Appenders: appenders, Batch: c.batch,
-			Warm: c.seconds(3), For: c.seconds(5), Seed: c.seed,
+			Warm: c.seconds(3), WarmBytes: c.warmBytes(), For: c.seconds(5), Seed: c.seed,
 		}))
 	}
 	return ms
@@ -145,7 +154,10 @@ func (c *config) brokers(copies int, load func(context.Context, *servers) (sampl
 		add("null", startNull)
 		add("kfake", startFake)
 	}
-	add("nats", func(ctx context.Context, dir string) (*servers, error) { return startNATS(ctx, dir, copies) })
+	add("nats", func(ctx context.Context, dir string) (*servers, error) { return startNATS(ctx, dir, copies, false) })
+	if copies > 1 {
+		add("nats-always", func(ctx context.Context, dir string) (*servers, error) { return startNATS(ctx, dir, copies, true) })
+	}
 	add("regency-sync", func(ctx context.Context, dir string) (*servers, error) {
 		return startRegency(ctx, c.regency, dir, copies, "sync")
 	})

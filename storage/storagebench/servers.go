@@ -144,6 +144,7 @@ type natsParams struct {
 	Name        string
 	Port, Route int
 	Routes      string // of all servers; empty: no cluster
+	SyncAlways  bool   // sync_interval: always, that is before each acknowledgement
 }
 
 func natsServer(raw json.RawMessage) error {
@@ -154,6 +155,7 @@ func natsServer(raw json.RawMessage) error {
 	o := &server.Options{
 		ServerName: p.Name, Host: "127.0.0.1", Port: p.Port, NoSigs: true, NoLog: true,
 		JetStream: true, StoreDir: p.Name, JetStreamMaxStore: 100 << 30, JetStreamMaxMemory: 1 << 30,
+		SyncAlways: p.SyncAlways,
 	}
 	if p.Routes != "" {
 		o.Cluster = server.ClusterOpts{Name: "bench", Host: "127.0.0.1", Port: p.Route}
@@ -170,7 +172,7 @@ func natsServer(raw json.RawMessage) error {
 	return ready("ready")
 }
 
-func startNATS(ctx context.Context, dir string, copies int) (*servers, error) {
+func startNATS(ctx context.Context, dir string, copies int, syncAlways bool) (*servers, error) {
 	s, ctx := newServers(ctx, copies)
 	s.nats = map[string]string{}
 	ports, err := freePorts(2 * copies)
@@ -185,7 +187,7 @@ func startNATS(ctx context.Context, dir string, copies int) (*servers, error) {
 		routes = nil
 	}
 	for i := range copies {
-		p := natsParams{Name: fmt.Sprintf("n%d", i+1), Port: ports[2*i], Route: ports[2*i+1], Routes: strings.Join(routes, ",")}
+		p := natsParams{Name: fmt.Sprintf("n%d", i+1), Port: ports[2*i], Route: ports[2*i+1], Routes: strings.Join(routes, ","), SyncAlways: syncAlways}
 		if _, err := s.startSelf(ctx, dir, "nats", p); err != nil {
 			return nil, err
 		}
