@@ -64,7 +64,10 @@ func newEngine(o Options, s setup) (*engine, error) {
 
 // open makes the directories and takes the lock.
 func (e *engine) open() error {
-	e.work = filepath.Join(e.dir, ".work")
+	e.work = filepath.Join(e.dir, workDir)
+	for _, what := range removeStale(filepath.Dir(e.dir)) {
+		e.o.Logger.Warn("removed", "what", what)
+	}
 	if err := os.MkdirAll(e.dir, 0o755); err != nil {
 		return err
 	}
@@ -143,6 +146,7 @@ func (e *engine) take(ctx context.Context, b plan.Block) error {
 	}
 	missing := e.missing
 	if err := e.block(ctx, b); err != nil {
+		e.missing = missing // the whole block is still to do
 		return err
 	}
 	e.timeline.Emit(timeline.BlockFinished{Block: b.Number, Missing: e.missing - missing})
