@@ -394,6 +394,9 @@ func (s *Store) DeleteLog(topicID [16]byte, partition int32) error {
 	if l.deleted.Load() {
 		return nil
 	}
+	// What readers find wrong with the log from here on is of no interest, as in Reset.
+	l.nextGeneration()
+	defer l.nextGeneration()
 	b := s.db.NewBatch()
 	defer b.Close()
 	b.Delete(id.key(), nil)
