@@ -2,7 +2,7 @@
 // coordination.Coordinator with what happens to sessions and leaderships. Durations are in seconds; a histogram's count is the number of operations,
 // failed ones included.
 //
-//	regency_coordination_operation_seconds{backend,operation}          histogram  one call, from call to return. operation: get, get_many, list,
+//	regency_coordination_operation_seconds{backend,operation}          histogram  one call, from call to return. operation: get, get_many, list, load,
 //	                                                                              open_session, renew, txn, close_session
 //	regency_coordination_operation_errors_total{backend,operation,kind} counter   calls that returned an error, and watches (operation watch, watch_dir) that
 //	                                                                              broke off; kind as Kind says. A cancelled watch is no error
