@@ -152,7 +152,10 @@ func (o *Options) choose() error {
 	if err := checkUntil(o.Until); err != nil {
 		return err
 	}
-	return checkNames(o.Backends, o.Profiles)
+	if err := checkNames(o.Backends, o.Profiles); err != nil {
+		return err
+	}
+	return checkLinks(o.Backends, o.Profiles, o.Scenarios)
 }
 
 // Recompute makes the metrics of a run directory again from its manifest and timeline, and writes them.
