@@ -41,6 +41,7 @@ type rawBlock struct {
 	end     string // its error
 	brokers []timeline.Event
 	bins    []timeline.LoadBin
+	disks   timeline.Disks
 	usage   []usageAt
 	trials  []*raw
 }
@@ -125,6 +126,8 @@ func (c *collector) add(e timeline.Event) error {
 		err := e.Decode(&b)
 		block.ended, block.end = true, b.Error
 		return err
+	case timeline.NameDisks:
+		return e.Decode(&block.disks)
 	case timeline.NameLoadBin:
 		return appendTo(&block.bins, e)
 	case timeline.NameUsage:

@@ -246,6 +246,7 @@ func (r *Run) verdict(m Manifest, blocks []*rawBlock) {
 			v.Lost += t.checks.Lost
 			v.Duplicated += t.checks.Duplicated
 		}
+		v.Compared += b.disks.Batches
 		if why := b.failure(); why != "" {
 			v.Failed = append(v.Failed, fmt.Sprintf("block %d (%s, %s): %s", b.number, b.started.Backend, b.started.Profile, why))
 		}

@@ -402,7 +402,11 @@ func TestReadsAreAClassOfTheirOwn(t *testing.T) {
 	s.run(id, ReadClass(ClassLed), "probe", 0, true, 18100, 19990, 10)
 	s.run(id, ReadClass(ClassLed), "probe", 0, false, 20000, 20590, 10)
 	s.run(id, ReadClass(ClassLed), "probe", 0, true, 20600, 21700, 10)
+	s.at(49000, timeline.Disks{Block: 1, Partitions: 3, Batches: 77})
 	r := compute(t, manifest(t, 1), s.end(50000))
+	if r.Verdict.Compared != 77 {
+		t.Errorf("%d batches compared, want 77", r.Verdict.Compared)
+	}
 	c := r.Find("matched", "leader-kill", "etcd", "")
 	var led, reads float64
 	for _, o := range c.Outages {

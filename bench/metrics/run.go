@@ -81,6 +81,8 @@ type Verdict struct {
 	// Failed says of each block that failed how; Short names the cells with fewer valid trials than planned.
 	Failed []string `json:"failed_blocks,omitempty"`
 	Short  []string `json:"short_cells,omitempty"`
+	// Compared counts the batches of one replica that were compared with another's on the disks of the stopped brokers. Absent: nothing was.
+	Compared int `json:"batches_compared,omitempty"`
 }
 
 // Backend is a column: our brokers on one coordination service.

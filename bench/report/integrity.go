@@ -11,6 +11,9 @@ import (
 func (b *builder) correctness() section {
 	s := section{ID: b.id("correctness"), Title: "Correctness", Level: 2}
 	s.Blocks = append(s.Blocks, prose("Every acknowledged record is read back at the end of its block of trials, on the same cluster; a trial whose records could not be read back does not count. Leadership and controllership are checked from the events of all brokers."))
+	if n := b.run.Verdict.Compared; n > 0 {
+		s.Blocks = append(s.Blocks, prose("Then the brokers were killed and the copies on their disks compared, up to the smaller high watermark: "+grouped(int64(n))+" batches of one replica were compared with another's."))
+	}
 	if t := b.checksTable(); len(t.Rows) > 0 {
 		s.Blocks = append(s.Blocks, tabled(t))
 	}
