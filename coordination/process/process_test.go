@@ -29,6 +29,8 @@ func TestMain(m *testing.M) {
 		playParent()
 	case "busy":
 		playBusy()
+	case "clock":
+		playClock()
 	}
 }
 
