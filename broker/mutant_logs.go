@@ -6,6 +6,7 @@ import (
 	"encoding/binary"
 	"hash/crc32"
 	"os"
+	"slices"
 	"time"
 
 	"github.com/regency-project/regency/broker/partition"
@@ -51,7 +52,7 @@ type mutantLog struct {
 }
 
 // every is how many appends there are to one that is mutilated.
-const every = 16
+const every = 4
 
 func (l *mutantLog) AppendLeader(batches []byte, epoch int32, now time.Time) (partition.Appended, error) {
 	l.appends++
@@ -85,7 +86,7 @@ func flipped(batches []byte) []byte {
 	return out
 }
 
-// Read of a reordering log lets two batches change places, if they are of one record each.
+// Read of a reordering log lets neighbours of as many records change places.
 func (l *mutantLog) Read(from int64, maxBytes int, below int64) (storage.Chunk, error) {
 	c, err := l.Log.Read(from, maxBytes, below)
 	if err != nil || l.mode != "reordered" {
@@ -96,16 +97,19 @@ func (l *mutantLog) Read(from int64, maxBytes int, below int64) (storage.Chunk, 
 		if err != nil {
 			return c, nil
 		}
-		list = append(list, b)
+		list = append(list, append(record.Batch(nil), b...))
 	}
-	if len(list) < 2 || list[0].Count() != 1 || list[1].Count() != 1 {
-		return c, nil
+	for i := 1; i < len(list); i++ {
+		a, b := list[i-1], list[i]
+		if a.Count() != b.Count() || a.LeaderEpoch() != b.LeaderEpoch() {
+			continue
+		}
+		first, second := a.BaseOffset(), b.BaseOffset()
+		a.Patch(second, a.LeaderEpoch())
+		b.Patch(first, b.LeaderEpoch())
+		list[i-1], list[i] = b, a
+		i++ // each moves once
 	}
-	a, b := list[0].BaseOffset(), list[1].BaseOffset()
-	first, second := append(record.Batch(nil), list[0]...), append(record.Batch(nil), list[1]...)
-	first.Patch(b, first.LeaderEpoch())
-	second.Patch(a, second.LeaderEpoch())
-	out := append(append([]byte(nil), second...), first...)
-	c.Bytes = append(out, c.Bytes[len(out):]...)
+	c.Bytes = slices.Concat(list...)
 	return c, nil
 }

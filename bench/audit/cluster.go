@@ -2,8 +2,8 @@ package audit
 
 import (
 	"context"
-	"errors"
 	"slices"
+	"time"
 
 	"golang.org/x/sync/errgroup"
 
@@ -24,27 +24,48 @@ type State struct {
 	inSync    map[check.Partition][]int32
 }
 
-// Observe asks how far the partitions with these acknowledged ends are committed, and who is in their ISRs, in this order: a broker that joins an ISR
-// has what was committed before.
+// Observe asks how far the partitions with these acknowledged ends are committed, and then every broker who is in their ISRs: a broker that joins an ISR has
+// what was committed before. One whose view is old may take a replica for a member that is none any more, so that only those count that all agree on.
 func Observe(ctx context.Context, cluster *target.Local, ends map[check.Partition]int64) (State, error) {
 	s := State{inSync: make(map[check.Partition][]int32)}
 	var err error
 	if s.committed, err = workload.Committed(ctx, cluster.Seeds(), ends); err != nil {
 		return State{}, err
 	}
-	var errs []error
+	first := true
 	for id := range cluster.Addrs() {
-		view, err := cluster.View(ctx, id)
+		view, err := patientView(ctx, cluster, id)
 		if err != nil {
-			errs = append(errs, err)
-			continue
+			return State{}, err
 		}
-		for _, p := range view.Partitions {
-			s.inSync[check.Partition{Topic: p.Topic, ID: p.Partition}] = p.ISR
+		for _, role := range view.Partitions {
+			p := check.Partition{Topic: role.Topic, ID: role.Partition}
+			if first {
+				s.inSync[p] = slices.Clone(role.ISR)
+				continue
+			}
+			s.inSync[p] = slices.DeleteFunc(s.inSync[p], func(id int32) bool { return !slices.Contains(role.ISR, id) })
 		}
-		return s, nil
+		first = false
 	}
-	return State{}, errors.Join(errs...)
+	return s, nil
+}
+
+// patientView asks a broker until it answers or ctx ends.
+func patientView(ctx context.Context, cluster *target.Local, id int32) (target.View, error) {
+	pause := time.NewTicker(50 * time.Millisecond)
+	defer pause.Stop()
+	for {
+		view, err := cluster.View(ctx, id)
+		if err == nil {
+			return view, nil
+		}
+		select {
+		case <-pause.C:
+		case <-ctx.Done():
+			return target.View{}, err
+		}
+	}
 }
 
 // Compare kills the brokers, without a chance to put anything right, and compares what they have on their disks. An ISR may shrink between Observe and

@@ -15,7 +15,7 @@ const victim = 1
 type fault func(w *world, whole time.Duration)
 
 // none lets the load run.
-func none(w *world, _ time.Duration) { w.pass(time.Second) }
+func none(w *world, _ time.Duration) { w.pass(3 * time.Second) }
 
 // tail makes a leader's log end in what no follower has, and lets its successors go on in its place before it comes back.
 func tail(w *world, whole time.Duration) {

@@ -56,7 +56,7 @@ var mutations = []struct {
 }
 
 // broken is how long a broken cluster is waited for to be whole or readable; a slow one that is given up shows more violations, not fewer.
-const broken = 8 * time.Second
+const broken = 5 * time.Second
 
 func build(t *testing.T, tags string) string {
 	t.Helper()
