@@ -149,8 +149,9 @@ func (b *block) runItems(ctx context.Context) error {
 const maxExtra = 3
 
 // replace adds a trial for one that went to the cell of victims that hosted the coordination leader: the plan's number is meant for the plain cell.
+// Faults of embedded coordination members have no plain cell.
 func (b *block) replace(item plan.Item, t metrics.Trial) {
-	if t.Variant() == "" || !item.Counted || b.extra == maxExtra {
+	if t.Variant() == "" || !item.Counted || b.extra == maxExtra || b.scenario(item.Scenario).Main().OnCoordination() {
 		return
 	}
 	b.extra++
