@@ -3,6 +3,7 @@ package storage
 import (
 	"bufio"
 	"fmt"
+	"math/rand/v2"
 	"os"
 	"os/exec"
 	"sync"
@@ -69,15 +70,18 @@ func runWriter(dir, flush string) error {
 // checks each time that all it acknowledged is there, in both flush modes.
 func TestKill(t *testing.T) {
 	rounds := 6
-	if testing.Short() {
+	switch {
+	case os.Getenv("REGENCY_SOAK") != "":
+		rounds = 60
+	case testing.Short():
 		rounds = 2
 	}
 	for _, mode := range []FlushMode{FlushSync, FlushWritten} {
 		t.Run(mode.String(), func(t *testing.T) {
 			o := Options{Dir: t.TempDir(), Flush: mode, MemoryBudget: MinMemoryBudget}
 			var uuid string
-			for round := range rounds {
-				acked := killWriter(t, o, 150+70*round)
+			for range rounds {
+				acked := killWriter(t, o, rand.IntN(600))
 				s := mustOpen(t, o)
 				verifyLoad(t, s, acked)
 				if uuid != "" && s.DirectoryUUID() != uuid {
