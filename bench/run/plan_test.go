@@ -193,7 +193,7 @@ func TestWideCellsAndAdvice(t *testing.T) {
 		t.Errorf("cells wider than 25 %% %v, want %v", got, want[1:])
 	}
 	text := strings.Join(advice(m, r), "\n")
-	for _, want := range []string{"etcd/matched/wide: ±20 % with 15 trials; about 60 trials", "1 cells have too few"} {
+	for _, want := range []string{"etcd/matched/wide: ±20 % with 15 trials; about 60 trials", "an interval, which takes 10: 1"} {
 		if !strings.Contains(text, want) {
 			t.Errorf("no %q in\n%s", want, text)
 		}
@@ -239,11 +239,11 @@ func TestTimeLeftFollowsWhatWasMeasured(t *testing.T) {
 
 func TestStatusNeverWraps(t *testing.T) {
 	for _, n := range []int{5, 40, 80} {
-		if got := []rune(cut(strings.Repeat("ä", 60), n)); len(got) > max(n, 1) && n < 60 {
+		if got := []rune(Cut(strings.Repeat("ä", 60), n)); len(got) > max(n, 1) && n < 60 {
 			t.Errorf("cut to %d gave %d characters", n, len(got))
 		}
 	}
-	if got := cut("short", 80); got != "short" {
-		t.Errorf("cut(short) = %q", got)
+	if got := Cut("short", 80); got != "short" {
+		t.Errorf("Cut(short) = %q", got)
 	}
 }

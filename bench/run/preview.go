@@ -72,7 +72,7 @@ func (v Preview) cells(out *strings.Builder) {
 	}
 	fmt.Fprintf(out, "\n%-9s %-*s", "profile", wide, "scenario")
 	for _, b := range v.Manifest.Backends {
-		fmt.Fprintf(out, " %9s", b.Name)
+		fmt.Fprintf(out, " %s", b.Name)
 	}
 	fmt.Fprintln(out)
 	for _, p := range v.Manifest.Profiles {
@@ -84,7 +84,7 @@ func (v Preview) cells(out *strings.Builder) {
 				if n == 0 {
 					text = "-"
 				}
-				fmt.Fprintf(out, " %9s", text)
+				fmt.Fprintf(out, " %*s", len(b.Name), text)
 			}
 			fmt.Fprintln(out)
 		}
@@ -93,7 +93,7 @@ func (v Preview) cells(out *strings.Builder) {
 
 // blocks prints every block with its trials in their order.
 func (v Preview) blocks(out *strings.Builder, columns int) {
-	fmt.Fprintf(out, "\nblock  backend    profile    time  trials in order (w: warm-up, not counted)\n")
+	fmt.Fprintf(out, "\n%s\n", Cut("block  backend    profile    time  trials in order (w: warm-up, not counted)", columns))
 	for i, b := range v.Manifest.Plan.Blocks {
 		head := fmt.Sprintf("%5d  %-9s  %-9s %5s  ", b.Number, b.Backend, b.Profile, short(v.Blocks[i].Seconds()))
 		wrap(out, items(b.Items), columns, head, strings.Repeat(" ", len(head)))

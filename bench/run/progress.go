@@ -139,7 +139,7 @@ func (g *progress) status(text string) {
 		return
 	}
 	line := fmt.Sprintf("[%d/%d] %s · %s left", g.finished, g.total, text, minutes(g.left()))
-	fmt.Fprintf(g.out, "\r\033[K%s", cut(line, Columns(g.out, 80)-1))
+	fmt.Fprintf(g.out, "\r\033[K%s", Cut(line, Columns(g.out, 80)-1))
 	g.pending = true
 }
 
@@ -153,8 +153,8 @@ func Columns(w io.Writer, otherwise int) int {
 	return otherwise
 }
 
-// cut shortens a line to n characters and shows that it did.
-func cut(line string, n int) string {
+// Cut shortens a line to n characters and shows that it did.
+func Cut(line string, n int) string {
 	r := []rune(line)
 	if len(r) <= n || n < 1 {
 		return line

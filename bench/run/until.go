@@ -104,7 +104,7 @@ func advice(m metrics.Manifest, r metrics.Run) []string {
 			c.Backend, c.Profile, c.Scenario, 100*c.width, c.Headline.N, n, 100*adviceWidth))
 	}
 	if few > 0 {
-		list = append(list, fmt.Sprintf("%d cells have too few trials for an interval: it takes 10", few))
+		list = append(list, fmt.Sprintf("cells that have too few valid trials for an interval, which takes 10: %d", few))
 	}
 	return list
 }

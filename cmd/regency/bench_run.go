@@ -272,13 +272,13 @@ func conclude(w io.Writer, result run.Result, runErr error) error {
 	}
 	for i, text := range result.Advice {
 		if i == 0 {
-			fmt.Fprint(w, "\nmore trials would narrow the intervals of:\n")
+			fmt.Fprint(w, "\nmore trials would help:\n")
 		}
 		fmt.Fprintf(w, "  %s\n", text)
 	}
 	fmt.Fprintf(w, "\nreport: %s\n", filepath.Join(result.Dir, "report.html"))
 	if errors.Is(runErr, context.Canceled) && result.Left > 0 {
-		fmt.Fprintf(w, "interrupted: %d blocks are left; go on with: regency bench run --resume %s\n", result.Left, result.Dir)
+		fmt.Fprintf(w, "interrupted: the blocks that are left are %d; go on with: regency bench run --resume %s\n", result.Left, result.Dir)
 	}
 	return ended(runErr)
 }

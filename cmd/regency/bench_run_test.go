@@ -100,7 +100,7 @@ func TestDryRunStartsNothing(t *testing.T) {
 
 func TestSuitesAreListedWithTheirTime(t *testing.T) {
 	text := benchOutput(t, "bench", "suites")
-	for _, want := range []string{"quick                    3 min", "failover", "soak"} {
+	for _, want := range []string{"quick                   3 min", "failover", "soak"} {
 		if !strings.Contains(text, want) {
 			t.Errorf("no %q in\n%s", want, text)
 		}

@@ -27,7 +27,11 @@ func newBenchSuites() *cobra.Command {
 			if len(args) > 0 {
 				return describeSuites(out, args)
 			}
-			fmt.Fprintf(out, "%-20s %9s  %6s  %s\n", "suite", "time", "trials", "what it shows")
+			wide := run.Columns(out, 200)
+			line := func(name, time, trials, title string) {
+				fmt.Fprintln(out, run.Cut(fmt.Sprintf("%-20s %8s  %6s  %s", name, time, trials, title), wide))
+			}
+			line("suite", "time", "trials", "what it shows")
 			for _, name := range suite.Names() {
 				s, err := suite.Load(name)
 				if err != nil {
@@ -37,7 +41,7 @@ func newBenchSuites() *cobra.Command {
 				if err != nil {
 					return err
 				}
-				fmt.Fprintf(out, "%-20s %9s  %6d  %s\n", s.Name, roughly(d), s.Trials, s.Title)
+				line(s.Name, roughly(d), fmt.Sprint(s.Trials), s.Title)
 			}
 			return nil
 		},
@@ -173,7 +177,7 @@ func profileCompletions() []string {
 }
 
 func scenarioCompletions() []string {
-	known, err := scenario.Defaults()
+	known, err := scenario.All()
 	if err != nil {
 		return nil
 	}
