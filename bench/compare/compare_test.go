@@ -8,11 +8,14 @@ import (
 	"fmt"
 	"math"
 	"math/rand/v2"
+	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 
 	"github.com/regency-project/regency/bench/archive"
 	"github.com/regency-project/regency/bench/metrics"
+	"github.com/regency-project/regency/bench/report/reporttest"
 	"github.com/regency-project/regency/bench/scenario"
 )
 
@@ -303,5 +306,25 @@ func TestJSONHoldsNoInfinity(t *testing.T) {
 	}
 	if _, err := c.HTML(); err != nil {
 		t.Error(err)
+	}
+}
+
+func TestChromiumShowsTheComparison(t *testing.T) {
+	now := made(2, 15, 2)
+	now.Run.Environment.Cores = 8
+	c := runs(t, made(1, 15, 1), now, Options{Threshold: 0.1, AcrossMachines: true})
+	page, err := c.HTML()
+	if err != nil {
+		t.Fatal(err)
+	}
+	path := filepath.Join(t.TempDir(), "comparison.html")
+	if err := os.WriteFile(path, page, 0o644); err != nil {
+		t.Fatal(err)
+	}
+	dom := reporttest.Browse(t, path)
+	for _, want := range []string{"<svg", "ANOTHER MACHINE, cores: 2, then 8", "SLOWER", "<caption>"} {
+		if !strings.Contains(dom, want) {
+			t.Errorf("the browser's document does not contain %q", want)
+		}
 	}
 }

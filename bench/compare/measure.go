@@ -99,7 +99,7 @@ func (c *Cell) measure(old, now *metrics.Cell, o Options, resolution float64) {
 	for _, m := range []Measure{
 		{Name: Outage, Unit: "ms", Old: outages(old), New: outages(now)},
 		{Name: AfterDetection, Unit: "ms", Old: after(old), New: after(now)},
-		{Name: Throughput, Unit: "records/s", Higher: true, Old: rates(old), New: rates(now)},
+		{Name: Throughput, Unit: "rec/s", Higher: true, Old: rates(old), New: rates(now)},
 	} {
 		if m.Old.N == 0 && m.New.N == 0 {
 			continue

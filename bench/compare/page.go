@@ -107,11 +107,11 @@ func (c *Comparison) table(p *report.Page) {
 			head += " (" + f.Cell.Variant + ")"
 		}
 		lines = append(lines, report.Line{Head: head, Colour: report.BackendColour(f.Cell.Backend), Cells: []string{
-			m.Name, m.value(m.Old) + sized(m.Old), m.value(m.New) + sized(m.New), m.change(), m.interval(), m.shift(), m.effect(), m.verdict(),
+			m.Name, m.verdict(), m.change(), m.interval(), m.value(m.Old), m.value(m.New), m.sizes(), m.shift(), m.effect(),
 		}})
 	}
-	p.Table("figures-table", fmt.Sprintf("Medians with the number of trials; the ratio new to old (or, where an outage of 0 leaves no ratio, the difference) with its %s interval; by how much single trials moved (Hodges-Lehmann); Cliff's delta, from −1 (every trial of the new run is below every one of the old) to 1.", percent(c.Confidence)),
-		[]string{"Backend", "Figure", "Old", "New", "Change", "Interval", "Shift", "Effect", "Verdict"}, lines)
+	p.Table("figures-table", fmt.Sprintf("The ratio of medians, new to old (or, where an outage of 0 leaves no ratio, the difference), with its %s interval; the medians, and of how many trials; by how much single trials moved (Hodges-Lehmann); Cliff's delta, from −1 (every trial of the new run is below every one of the old) to 1. A verdict in capitals is beyond the threshold.", percent(c.Confidence)),
+		[]string{"Backend", "Figure", "Verdict", "Change", "Interval", "Old", "New", "Trials", "Shift", "Effect"}, lines)
 	if list := c.reasons(); len(list) > 0 {
 		p.Section("not-comparable", "Not comparable")
 		p.List(list)
@@ -122,15 +122,13 @@ func (c *Comparison) table(p *report.Page) {
 	}
 }
 
-func sized(s Sample) string {
-	if s.N == 0 {
-		return ""
+// sizes are the numbers of trials, with those that did not recover.
+func (m *Measure) sizes() string {
+	text := fmt.Sprintf("%d, %d", m.Old.N, m.New.N)
+	if n := m.Old.Censored + m.New.Censored; n > 0 {
+		text += fmt.Sprintf(" (%d open)", n)
 	}
-	text := fmt.Sprintf(" (n %d", s.N)
-	if s.Censored > 0 {
-		text += fmt.Sprintf(", %d did not recover", s.Censored)
-	}
-	return text + ")"
+	return text
 }
 
 func (c *Comparison) conditionsPage(p *report.Page) {

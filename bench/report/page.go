@@ -200,7 +200,10 @@ func spanAxis(groups []SpanGroup, one bool, from, to float64) axis {
 		a.low, a.high = 0.5, 2
 	}
 	ticks := []float64{0.1, 0.2, 0.5, 1, 2, 5, 10, 20, 50, 100}
-	if a.high/a.low < 5 {
+	switch width := a.high / a.low; {
+	case width < 12 && width >= 5:
+		ticks = []float64{0.1, 0.15, 0.2, 0.3, 0.4, 0.5, 0.7, 1, 1.4, 2, 3, 4, 5, 7, 10}
+	case width < 5:
 		ticks = []float64{0.25, 0.5, 0.6, 0.7, 0.8, 0.9, 1, 1.1, 1.2, 1.3, 1.5, 1.75, 2, 2.5, 3, 4}
 	}
 	a.ticks = slices.DeleteFunc(ticks, func(v float64) bool { return v < a.low || v > a.high })
