@@ -40,7 +40,7 @@ func (t *trial) choose(ctx context.Context, view target.View) error {
 	}
 	main := t.hits[t.s.MainIndex()]
 	t.victim = timeline.Victim{Trial: t.id, Action: t.s.Main().Action, Role: t.s.Main().Role}
-	if len(main.brokers) > 0 && t.s.Main().Action != scenario.Rolling {
+	if f := t.s.Main(); len(main.brokers) > 0 && !(f.OnLink() && f.OnCoordination()) {
 		t.victim.Broker = main.brokers[0]
 	}
 	for i, h := range t.hits {
@@ -99,9 +99,10 @@ func (t *trial) members(ctx context.Context, role string) (hit, error) {
 		return hit{}, errors.New("the coordination service has fewer than 3 members")
 	}
 	leader, err := t.cluster.LeaderIndex(ctx)
-	if err != nil {
+	if err != nil && role != scenario.Coordination {
 		return hit{}, fmt.Errorf("resolve %s: %w", role, err)
 	}
+	leader = max(leader, 0) // all are hit, whoever leads
 	order := []int{leader}
 	for _, i := range t.rng.Perm(n) {
 		if i != leader {
