@@ -53,7 +53,7 @@ func TestKnownValues(t *testing.T) {
 }
 
 // TestMedianIntervalByHand: of 11 values the median of the resample is at most the i-th when at least 6 of 11 draws are among the i smallest:
-// P(Bin(11, 2/11) ≥ 6) = 0.00723, P(Bin(11, 3/11) ≥ 6) = 0.0474, so that the third value is the 2.5th percentile, and the ninth the other end.
+// P(Bin(11, 2/11) ≥ 6) = 0.007, P(Bin(11, 3/11) ≥ 6) = 0.051, so that the third value is the 2.5th percentile, and the ninth the other end.
 func TestMedianIntervalByHand(t *testing.T) {
 	e, ok := MedianInterval(upTo(11), 0.95)
 	if want := (Estimate{6, Interval{3, 9}}); !ok || e != want {
