@@ -36,10 +36,10 @@ func ended(err error) error {
 		return nil
 	case errors.Is(err, run.ErrViolation):
 		code = 2
-	case errors.Is(err, run.ErrIncomplete):
-		code = 3
 	case errors.Is(err, context.Canceled):
 		code = 130 // as a shell says that a signal ended it
+	case errors.Is(err, run.ErrIncomplete):
+		code = 3
 	}
 	fmt.Fprintf(os.Stderr, "regency: %v\n", err)
 	return exitCode(code)
