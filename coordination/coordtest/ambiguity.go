@@ -248,7 +248,7 @@ func testLeaderKilled(e *env) {
 		})
 	}
 	reach(20, "commits before")
-	restore := sync.OnceFunc(e.h.KillLeader(e.TB))
+	restore := once(e.h.KillLeader(e.TB))
 	e.Cleanup(restore) // for the tests that come after, also when this one ends here
 	reach(acknowledged()+20, "commits without the former leader")
 	restore()

@@ -83,6 +83,7 @@ var operations = []testCase{
 	{name: "RestartKeepsAllAndARestoredBackupIsNoticed", f: testServiceRestart},
 	{name: "StoreSetBackIsAnotherLineage", f: testSetBack},
 	{name: "WallClockHasNoEffect", f: testWallClock, brisk: true},
+	{name: "ServersWallClocksHaveNoEffect", f: testServerClocks},
 	{name: "HistoryIsLinearizable", f: testHistory, brisk: true},
 	{name: "AnswersAsTheReference", f: testLockstep, brisk: true},
 }

@@ -10,7 +10,7 @@ import (
 )
 
 // testWallClock: a process whose wall clock jumps by an hour, and back by two, keeps its session and its leadership as if nothing had happened, and still
-// finds out in time that it may decide nothing when the service is out of reach. (The wall clocks of the service's own members are not touched.)
+// finds out in time that it may decide nothing when the service is out of reach. (Those of the service's members: testServerClocks.)
 func testWallClock(e *env) {
 	e.needChild()
 	e.stall = e.measureStall()

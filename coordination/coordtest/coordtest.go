@@ -65,6 +65,8 @@ type Harness struct {
 	// above. Nil: skipped.
 	Leader      func(t testing.TB) int
 	PauseMember func(t testing.TB, i int) (restore func())
+	// ShiftClock makes a member's wall clock differ from the machine's. Nil: skipped.
+	ShiftClock func(t testing.TB, i int, d time.Duration)
 }
 
 // StoreOpener opens the store of the cluster that the URL names.

@@ -116,7 +116,7 @@ func testLaggard(e *env) {
 	co, _, l := e.leader(1)
 	v := e.view(e.coordinatorAt(ls.url))
 	v.wait(l.Seq(), "the claim")
-	restore := sync.OnceFunc(e.h.PauseLeader(e))
+	restore := once(e.h.PauseLeader(e))
 	e.Cleanup(restore) // for the tests that come after, also when this one ends here
 	var last uint64
 	e.eventually(time.Minute, "a commit without the service's leader", func() error {

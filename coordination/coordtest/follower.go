@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"sync"
 	"time"
 
 	"github.com/regency-project/regency/coordination"
@@ -25,7 +24,7 @@ func testFollowerStops(e *env) {
 	l := e.campaign(all[0].s)
 	e.commit(l, put("before", "1"))
 
-	wake := sync.OnceFunc(e.h.PauseMember(e.TB, target))
+	wake := once(e.h.PauseMember(e.TB, target))
 	e.Cleanup(wake)                           // before the sessions are closed, also when the test ends here
 	if now := e.h.Leader(e.TB); now != lead { // the stopped member may have come to lead before it was stopped, which is another case
 		e.Skipf("the service elected member %d in the place of %d before member %d was stopped", now, lead, target)

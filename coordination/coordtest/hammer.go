@@ -85,7 +85,7 @@ func testSlowConsumer(e *env) {
 	}
 	slow, s := e.process()
 	gate := make(chan struct{})
-	wake := sync.OnceFunc(func() { close(gate) })
+	wake := once(func() { close(gate) })
 	sleeper := e.gatedView(slow, gate)
 	e.Cleanup(wake)
 	e.eventually(patience, "the sleeper starts", func() error {

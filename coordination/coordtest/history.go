@@ -287,7 +287,7 @@ func (h *historyRun) disturbService(r *rand.Rand) {
 	if f == nil {
 		return
 	}
-	restore := sync.OnceFunc(f(h.e.TB))
+	restore := once(f(h.e.TB))
 	h.e.Cleanup(restore) // for the tests that come after, also when this one ends here
 	h.rest(r, 3*time.Second)
 	restore()

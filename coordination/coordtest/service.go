@@ -122,7 +122,7 @@ func testServiceLeaderDies(e *env) {
 				seen.waitPresent(id)
 			}
 			began := time.Now()
-			restore := sync.OnceFunc(fault.f(e.TB))
+			restore := once(fault.f(e.TB))
 			e.Cleanup(restore) // for the tests that come after, also when this one ends here
 			if victim != nil {
 				victim.kill()
@@ -148,6 +148,12 @@ func testServiceLeaderDies(e *env) {
 	if l.Err() != nil {
 		e.Errorf("leadership after the service lost its leader %d times = %v", 2*rounds, l.Err())
 	}
+}
+
+// once calls f the first time only. f may end the test, after which sync.OnceFunc would panic.
+func once(f func()) func() {
+	var o sync.Once
+	return func() { o.Do(f) }
 }
 
 // someLost gives the news the time of a session to arrive.

@@ -169,6 +169,18 @@ func (c *cluster) pause(t testing.TB, i int) (restore func()) {
 	}
 }
 
+// shiftClock is nil where clocks cannot be shifted.
+func (c *cluster) shiftClock() func(testing.TB, int, time.Duration) {
+	if !process.ShiftsWallClocks {
+		return nil
+	}
+	return func(t testing.TB, i int, d time.Duration) {
+		if err := c.processes[i].ShiftWallClock(d); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
 func (c *cluster) open(t testing.TB) coordination.Coordinator {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
@@ -271,6 +283,7 @@ func TestConformance(t *testing.T) {
 			PauseLeader: func(t testing.TB) func() { return c.pause(t, c.leader(t)) },
 			Leader:      func(t testing.TB) int { return c.leader(t) },
 			PauseMember: func(t testing.TB, i int) func() { return c.pause(t, i) },
+			ShiftClock:  c.shiftClock(),
 			Restart: func(t testing.TB, stopped func([]string)) {
 				var dirs []string
 				for i := range c.processes {

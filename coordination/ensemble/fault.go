@@ -48,6 +48,17 @@ func (e *Ensemble) PauseMember(i int) error {
 	return m.mu.process.WaitPaused(ctx)
 }
 
+// ShiftMemberClock makes the wall clock of member i differ from the machine's by d. Its monotonic clock is not affected.
+func (e *Ensemble) ShiftMemberClock(i int, d time.Duration) error {
+	m, err := e.member(i)
+	if err != nil {
+		return err
+	}
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return m.mu.process.ShiftWallClock(d)
+}
+
 // ResumeMember lets a paused member go on.
 func (e *Ensemble) ResumeMember(i int) error {
 	m, err := e.member(i)

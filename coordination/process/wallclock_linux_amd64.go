@@ -24,6 +24,9 @@ var wallClockStubs = map[string][]byte{
 	"__vdso_gettimeofday":  {0xb8, 96, 0, 0, 0, 0x0f, 0x05, 0x48, 0x8b, 0x0d, 4, 0, 0, 0, 0x48, 0x01, 0x0f, 0xc3},
 }
 
+// ShiftsWallClocks says whether ShiftWallClock works here.
+const ShiftsWallClocks = true
+
 // ShiftWallClock makes the process's wall clock differ from the machine's by d, whole seconds of it. Its monotonic clock, and other processes, are not affected.
 // The process is stopped for a moment. It is for tests, on linux/amd64.
 func (p *Process) ShiftWallClock(d time.Duration) error {

@@ -11,6 +11,7 @@ import (
 
 	"github.com/regency-project/regency/coordination/coordtest"
 	"github.com/regency-project/regency/coordination/ensemble"
+	"github.com/regency-project/regency/coordination/process"
 	"github.com/regency-project/regency/coordination/profile"
 )
 
@@ -50,6 +51,7 @@ func Conformance(t *testing.T, e *ensemble.Ensemble, open coordtest.Opener, stor
 			PauseLeader: func(t testing.TB) func() { return pause(t, e, leader(t, e)) },
 			Leader:      func(t testing.TB) int { return leader(t, e) },
 			PauseMember: func(t testing.TB, i int) func() { return pause(t, e, i) },
+			ShiftClock:  shiftClock(e),
 			Restart: func(t testing.TB, stopped func([]string)) {
 				var dirs []string
 				for i, m := range e.Members() {
@@ -114,6 +116,14 @@ func leader(t testing.TB, e *ensemble.Ensemble) (i int) {
 	t.Helper()
 	within(t, "Leader", func(ctx context.Context) (err error) { i, err = e.Leader(ctx); return err })
 	return i
+}
+
+// shiftClock is nil where clocks cannot be shifted.
+func shiftClock(e *ensemble.Ensemble) func(testing.TB, int, time.Duration) {
+	if !process.ShiftsWallClocks {
+		return nil
+	}
+	return func(t testing.TB, i int, d time.Duration) { check(t, e.ShiftMemberClock(i, d)) }
 }
 
 // pause stops a member. What is returned lets it go on and waits until all serve.
