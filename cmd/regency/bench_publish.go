@@ -58,7 +58,7 @@ func privateTexts() []string {
 	host, errHost := os.Hostname()
 	home, errHome := os.UserHomeDir()
 	here, errHere := os.Getwd()
-	for text, err := range map[string]error{host: errHost, home: errHome, here: errHere, filepath.Clean(os.TempDir()): nil} {
+	for text, err := range map[string]error{host: errHost, home + "/": errHome, here + "/": errHere, filepath.Clean(os.TempDir()) + "/": nil} {
 		if err == nil && len(text) > 4 && !slices.Contains([]string{"localhost", "linux"}, text) {
 			list = append(list, text)
 		}
