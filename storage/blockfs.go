@@ -38,11 +38,6 @@ const (
 	blobChecksumAt  = 20
 	checksumCRC32C  = 1
 	blockTrailerLen = 5
-	// writePiece is the most that is written to a blob file at once, up to a multiple of
-	// it: Pebble writes a block, which a single batch of 1 MB fills, with one call. Linux
-	// then looks for a run of free memory as long for its page cache, which has cost 3 to
-	// 20 times the CPU of writing the same in pieces.
-	writePiece = 256 << 10
 	// damagePause slows what tries a damaged block again and again: compactions.
 	damagePause = 20 * time.Millisecond
 )
