@@ -36,7 +36,6 @@ func groups(c *config) []group {
 	return []group{
 		{name: "append16", members: c.appends(16)},
 		{name: "append64", members: c.appends(64)},
-		{name: "sustained", members: c.sustainedAppends()},
 		{name: "tail", members: c.reads(false)},
 		{name: "cold", members: c.reads(true)},
 		{name: "space", members: c.space(), rounds: 1},
@@ -44,6 +43,7 @@ func groups(c *config) []group {
 		{name: "produce3", members: c.produces(3)},
 		{name: "latency1", members: c.latencies(1)},
 		{name: "latency3", members: c.latencies(3)},
+		{name: "sustained", members: c.sustainedAppends(), rounds: 1}, // two minutes for each member
 	}
 }
 
