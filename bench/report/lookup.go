@@ -210,7 +210,7 @@ func className(class string) string {
 	case metrics.ClassUntouched:
 		return "untouched"
 	case metrics.ClassData:
-		return "any"
+		return "any partition"
 	case metrics.ClassControl:
 		return "control plane"
 	}

@@ -239,6 +239,9 @@ func headlineSuffix(s metrics.Scenario) string {
 	if s.Headline == metrics.ClassControl {
 		return " · outage of the control plane"
 	}
+	if s.Headline == metrics.ClassData {
+		return " · outage of the worst probed partition"
+	}
 	return " · outage of partitions " + className(s.Headline)
 }
 

@@ -12,7 +12,7 @@ var roleWords = map[string]string{
 }
 
 var linkWords = map[string]string{
-	BrokerCoordination: "between brokers and coordination service", BrokerBroker: "to the other brokers", ClientBroker: "to the clients",
+	BrokerCoordination: "the coordination service", BrokerBroker: "the other brokers", ClientBroker: "its clients",
 }
 
 // FaultText says the faults in words.
@@ -60,23 +60,27 @@ func back(f Fault) string {
 }
 
 func (f Fault) linkText(who string) string {
-	which := "the links " + linkWords[f.Link] + " of " + who
+	peer := linkWords[f.Link]
 	if f.Link == BrokerCoordination && !f.OnBroker() {
-		which = "the links of all brokers to " + who
+		peer = "all brokers"
 	}
+	which := "links between " + who + " and " + peer
 	switch f.Direction {
 	case To:
-		which = "what is sent to " + who + " on " + which
+		which = "what " + peer + " send to " + who
+		if f.Link == BrokerCoordination && f.OnBroker() {
+			which = "what " + peer + " sends to " + who
+		}
 	case From:
-		which = "what is sent by " + who + " on " + which
+		which = "what " + who + " sends to " + peer
 	}
 	switch f.Action {
 	case Cut:
-		return which + " cut: connections are reset and refused"
+		return which + ": cut, connections are reset and refused"
 	case Blackhole:
-		return which + " black-holed: connections stay open and nothing passes"
+		return which + ": lost, connections stay open and nothing passes"
 	case Delay:
-		return fmt.Sprintf("%s delayed by %v and up to %v more", which, f.Delay, f.Jitter)
+		return fmt.Sprintf("%s: delayed by %v and up to %v more", which, f.Delay, f.Jitter)
 	}
-	return fmt.Sprintf("%s limited to %d bytes a second on each connection", which, f.Rate)
+	return fmt.Sprintf("%s: limited to %d bytes a second on each connection", which, f.Rate)
 }
