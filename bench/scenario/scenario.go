@@ -12,6 +12,8 @@ import (
 	"time"
 
 	"github.com/goccy/go-yaml"
+
+	"github.com/regency-project/regency/bench/yamlpos"
 )
 
 // Kinds of scenarios.
@@ -179,7 +181,7 @@ func load(name string, known []Scenario) (Scenario, error) {
 func Parse(file string, data []byte) (Scenario, error) {
 	var s Scenario
 	if err := yaml.UnmarshalWithOptions(data, &s, yaml.Strict()); err != nil {
-		return Scenario{}, position(file, err)
+		return Scenario{}, yamlpos.Syntax(file, err)
 	}
 	if err := s.Validate(); err != nil {
 		return Scenario{}, locate(file, data, err)

@@ -28,7 +28,7 @@ type resolver struct {
 }
 
 func (r *resolver) fail(key, format string, args ...any) {
-	r.errs = append(r.errs, fmt.Errorf("%s: %s", r.where(key), fmt.Sprintf(format, args...)))
+	r.errs = append(r.errs, fmt.Errorf("%s: %s: %s", r.where(key), key, fmt.Sprintf(format, args...)))
 }
 
 func (r *resolver) resolve() (Suite, error) {

@@ -23,7 +23,6 @@
 package suite
 
 import (
-	"errors"
 	"fmt"
 	"io/fs"
 	"os"
@@ -37,6 +36,7 @@ import (
 
 	"github.com/regency-project/regency/bench/scenario"
 	"github.com/regency-project/regency/bench/suites"
+	"github.com/regency-project/regency/bench/yamlpos"
 )
 
 // Suite is what a file holds, resolved: each scenario stands by itself.
@@ -164,37 +164,8 @@ func Load(name string) (Suite, error) {
 func Parse(name string, data []byte) (Suite, error) {
 	var f file
 	if err := yaml.UnmarshalWithOptions(data, &f, yaml.Strict()); err != nil {
-		return Suite{}, position(name, err)
+		return Suite{}, yamlpos.Syntax(name, err)
 	}
-	r := resolver{dir: filepath.Dir(name), where: places(name, data), file: f}
+	r := resolver{dir: filepath.Dir(name), where: yamlpos.Places(name, data), file: f}
 	return r.resolve()
 }
-
-// position puts the place of a syntax error, an unknown key or a wrong type before its message.
-func position(file string, err error) error {
-	var y yaml.Error
-	if !errors.As(err, &y) || y.GetToken() == nil || y.GetToken().Position == nil {
-		return fmt.Errorf("%s: %w", file, err)
-	}
-	at := y.GetToken()
-	return fmt.Errorf("%s:%d:%d: %s (at %q)", file, at.Position.Line, at.Position.Column, y.GetMessage(), at.Value)
-}
-
-// places returns a function that says where the value of a path such as "scenarios[2].trials" stands in the file.
-func places(file string, data []byte) func(key string) string {
-	return func(key string) string {
-		for at := key; at != ""; at = parent(at) { // of a key that is absent, what it would stand in
-			p, err := yaml.PathString("$." + at)
-			if err != nil {
-				continue
-			}
-			node, err := p.ReadNode(strings.NewReader(string(data)))
-			if err == nil && node.GetToken() != nil {
-				return fmt.Sprintf("%s:%d: %s", file, node.GetToken().Position.Line, key)
-			}
-		}
-		return fmt.Sprintf("%s: %s", file, key)
-	}
-}
-
-func parent(key string) string { return key[:max(strings.LastIndexAny(key, ".["), 0)] }
