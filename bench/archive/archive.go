@@ -116,18 +116,35 @@ func Reanalyze(dir string) (run metrics.Run, changes []Change, stored bool, err 
 	return run, changes, true, nil
 }
 
+// Renew makes every figure again and writes them.
+func Renew(dir string) (metrics.Run, error) {
+	run, err := Recompute(dir)
+	if err != nil {
+		return run, err
+	}
+	return run, WriteMetrics(dir, run)
+}
+
 // WriteMetrics replaces a run directory's figures as a whole.
 func WriteMetrics(dir string, run metrics.Run) error {
-	data, err := json.MarshalIndent(run, "", " ")
+	return writeJSON(filepath.Join(dir, MetricsFile), run)
+}
+
+// WriteManifest replaces a run directory's manifest as a whole.
+func WriteManifest(dir string, m metrics.Manifest) error {
+	return writeJSON(filepath.Join(dir, ManifestFile), m)
+}
+
+func writeJSON(path string, v any) error {
+	data, err := json.MarshalIndent(v, "", " ")
+	if err == nil {
+		err = os.WriteFile(path+".new", append(data, '\n'), 0o644)
+	}
+	if err == nil {
+		err = os.Rename(path+".new", path)
+	}
 	if err != nil {
-		return fmt.Errorf("write %s: %w", MetricsFile, err)
-	}
-	path := filepath.Join(dir, MetricsFile)
-	if err := os.WriteFile(path+".new", append(data, '\n'), 0o644); err != nil {
-		return fmt.Errorf("write %s: %w", MetricsFile, err)
-	}
-	if err := os.Rename(path+".new", path); err != nil {
-		return fmt.Errorf("write %s: %w", MetricsFile, err)
+		return fmt.Errorf("write %s: %w", filepath.Base(path), err)
 	}
 	return nil
 }

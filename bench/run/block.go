@@ -12,6 +12,7 @@ import (
 
 	"golang.org/x/sync/errgroup"
 
+	"github.com/regency-project/regency/bench/archive"
 	"github.com/regency-project/regency/bench/check"
 	"github.com/regency-project/regency/bench/metrics"
 	"github.com/regency-project/regency/bench/plan"
@@ -75,7 +76,7 @@ func (b *block) run(ctx context.Context) (err error) {
 	b.timeline.Emit(timeline.BlockReady{Block: b.plan.Number})
 	defer func() {
 		if err != nil || b.saveLogs {
-			err = errors.Join(err, b.cluster.SaveLogs(filepath.Join(b.dir, LogsDir, b.name)))
+			err = errors.Join(err, b.cluster.SaveLogs(filepath.Join(b.dir, archive.LogsDir, b.name)))
 		}
 		err = errors.Join(err, b.cluster.Close())
 	}()

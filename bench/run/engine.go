@@ -11,6 +11,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/regency-project/regency/bench/archive"
 	"github.com/regency-project/regency/bench/metrics"
 	"github.com/regency-project/regency/bench/plan"
 	"github.com/regency-project/regency/bench/scenario"
@@ -49,7 +50,7 @@ func newEngine(o Options, s setup) (*engine, error) {
 		return nil, err
 	}
 	var err error
-	if e.timeline, err = timeline.Create(filepath.Join(e.dir, TimelineFile)); err != nil {
+	if e.timeline, err = timeline.Create(filepath.Join(e.dir, archive.TimelineFile)); err != nil {
 		return nil, errors.Join(err, e.release())
 	}
 	e.manifest = s.manifest
@@ -89,7 +90,7 @@ func (e *engine) open() error {
 func (e *engine) release() error { return errors.Join(os.RemoveAll(e.work), e.lock.Close()) }
 
 func (e *engine) writeManifest() error {
-	return writeJSON(filepath.Join(e.dir, ManifestFile), e.manifest)
+	return archive.WriteManifest(e.dir, e.manifest)
 }
 
 // runnable tells whether the backend's server is there.
@@ -205,7 +206,7 @@ func (e *engine) finish() (Result, error) {
 	if err != nil {
 		return result, err
 	}
-	if result.Metrics, err = Recompute(e.dir); err != nil {
+	if result.Metrics, err = archive.Renew(e.dir); err != nil {
 		return result, err
 	}
 	result.Advice = advice(e.manifest, result.Metrics)
@@ -241,7 +242,7 @@ func (e *engine) verdicts(m metrics.Run) []error {
 		errs = append(errs, fmt.Errorf("%w: %d violations, the first: %s: %s", ErrViolation, n, m.Verdict.Violations[0].Check, m.Verdict.Violations[0].Detail))
 	}
 	if e.missing > 0 {
-		errs = append(errs, fmt.Errorf("%w: %d trials have no valid result; logs are in %s", ErrIncomplete, e.missing, filepath.Join(e.dir, LogsDir)))
+		errs = append(errs, fmt.Errorf("%w: %d trials have no valid result; logs are in %s", ErrIncomplete, e.missing, filepath.Join(e.dir, archive.LogsDir)))
 	}
 	return errs
 }

@@ -11,6 +11,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/regency-project/regency/bench/archive"
 	"github.com/regency-project/regency/bench/metrics"
 	"github.com/regency-project/regency/bench/plan"
 	"github.com/regency-project/regency/bench/timeline"
@@ -63,15 +64,15 @@ func merge(out string, dirs []string) (Result, error) {
 	if err := os.Mkdir(dir, 0o755); err != nil { // one that is there is another merge
 		return Result{}, err
 	}
-	if err := errors.Join(writeMerged(dir, sources), writeJSON(filepath.Join(dir, ManifestFile), m)); err != nil {
+	if err := errors.Join(writeMerged(dir, sources), archive.WriteManifest(dir, m)); err != nil {
 		return Result{}, errors.Join(err, os.RemoveAll(dir))
 	}
-	r, err := Recompute(dir)
+	r, err := archive.Renew(dir)
 	return Result{Dir: dir, Metrics: r, Advice: advice(m, r)}, err
 }
 
 func openSource(dir string) (*source, error) {
-	m, err := ReadManifest(dir)
+	m, err := archive.OpenManifest(dir)
 	if err != nil {
 		return nil, err
 	}
@@ -81,7 +82,7 @@ func openSource(dir string) (*source, error) {
 	}
 	defer lock.Close()
 	s := &source{dir: dir, manifest: m}
-	blocks, lines, err := timeline.Finished(filepath.Join(dir, TimelineFile))
+	blocks, lines, err := timeline.Finished(filepath.Join(dir, archive.TimelineFile))
 	if err != nil {
 		return nil, err
 	}
@@ -238,7 +239,7 @@ func (s *source) trial(id string) string {
 
 // writeMerged copies the finished blocks of all timelines one after another.
 func writeMerged(dir string, sources []*source) (err error) {
-	w, err := timeline.Create(filepath.Join(dir, TimelineFile))
+	w, err := timeline.Create(filepath.Join(dir, archive.TimelineFile))
 	if err != nil {
 		return err
 	}
@@ -246,7 +247,7 @@ func writeMerged(dir string, sources []*source) (err error) {
 	for _, s := range sources {
 		w.Emit(timeline.Part{Run: s.manifest.ID, Seed: s.manifest.Seed})
 		n := 0
-		err := timeline.Scan(filepath.Join(s.dir, TimelineFile), func(line []byte) error {
+		err := timeline.Scan(filepath.Join(s.dir, archive.TimelineFile), func(line []byte) error {
 			if n++; n > s.lines {
 				return nil
 			}

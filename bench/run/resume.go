@@ -7,11 +7,11 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"os"
 	"path/filepath"
 	"slices"
 	"time"
 
+	"github.com/regency-project/regency/bench/archive"
 	"github.com/regency-project/regency/bench/metrics"
 	"github.com/regency-project/regency/bench/plan"
 	"github.com/regency-project/regency/bench/scenario"
@@ -36,22 +36,6 @@ func OptionsOf(m metrics.Manifest) Options {
 	return o
 }
 
-// ReadManifest reads a run directory's manifest.
-func ReadManifest(dir string) (metrics.Manifest, error) {
-	var m metrics.Manifest
-	data, err := os.ReadFile(filepath.Join(dir, ManifestFile))
-	if err != nil {
-		return m, fmt.Errorf("read the run: %w", err)
-	}
-	if err := json.Unmarshal(data, &m); err != nil {
-		return m, fmt.Errorf("read the run: %s: %w", filepath.Join(dir, ManifestFile), err)
-	}
-	if m.Schema != metrics.Schema {
-		return m, fmt.Errorf("read the run: %s has schema %d, this program knows %d", dir, m.Schema, metrics.Schema)
-	}
-	return m, nil
-}
-
 // Resume goes on with an interrupted run at its first block that is not finished: half a block is measured again, and what was recorded of it is dropped.
 // Of o, only what a manifest does not hold is taken: programs, output, logger, Strict. It refuses, with ErrDifferent, another program, server, machine or
 // plan than the run was begun with. A run that is complete is not touched.
@@ -64,7 +48,7 @@ func Resume(ctx context.Context, dir string, o Options) (Result, error) {
 }
 
 func resume(dir string, given Options) (*engine, error) {
-	m, err := ReadManifest(dir)
+	m, err := archive.OpenManifest(dir)
 	if err != nil {
 		return nil, err
 	}
@@ -100,7 +84,7 @@ func reopen(dir string, m metrics.Manifest, o Options, s setup) (*engine, error)
 	if err := e.open(); err != nil {
 		return nil, err
 	}
-	path := filepath.Join(dir, TimelineFile)
+	path := filepath.Join(dir, archive.TimelineFile)
 	blocks, lines, err := timeline.Finished(path)
 	if err != nil {
 		return nil, errors.Join(err, e.release())

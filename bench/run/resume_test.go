@@ -12,6 +12,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/regency-project/regency/bench/archive"
 	"github.com/regency-project/regency/bench/metrics"
 	"github.com/regency-project/regency/bench/timeline"
 )
@@ -64,7 +65,7 @@ func touch(t *testing.T, path string) {
 
 func manifest(t *testing.T, dir string) metrics.Manifest {
 	t.Helper()
-	m, err := ReadManifest(dir)
+	m, err := archive.OpenManifest(dir)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -74,7 +75,7 @@ func manifest(t *testing.T, dir string) metrics.Manifest {
 // started counts how often each block was started, as the timeline tells.
 func started(t *testing.T, dir string) map[int]int {
 	t.Helper()
-	events, err := timeline.Read(filepath.Join(dir, TimelineFile))
+	events, err := timeline.Read(filepath.Join(dir, archive.TimelineFile))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -130,13 +131,13 @@ func TestResumeAfterTheProcessWasKilled(t *testing.T) {
 	o, r := interrupted(t, Options{})
 	m := manifest(t, r.Dir)
 	m.Parts, m.DurationS = nil, 0 // as the manifest is before the end
-	if err := writeJSON(filepath.Join(r.Dir, ManifestFile), m); err != nil {
+	if err := archive.WriteManifest(r.Dir, m); err != nil {
 		t.Fatal(err)
 	}
 	if err := os.MkdirAll(filepath.Join(r.Dir, ".work", "block-2"), 0o755); err != nil {
 		t.Fatal(err)
 	}
-	path := filepath.Join(r.Dir, TimelineFile)
+	path := filepath.Join(r.Dir, archive.TimelineFile)
 	data, err := os.ReadFile(path)
 	if err != nil {
 		t.Fatal(err)
@@ -171,7 +172,7 @@ func TestResumeRefusesAnythingElse(t *testing.T) {
 		copyOf(t, good, &m)
 		given := o
 		change(&m, &given)
-		if err := writeJSON(filepath.Join(r.Dir, ManifestFile), m); err != nil {
+		if err := archive.WriteManifest(r.Dir, m); err != nil {
 			t.Fatal(err)
 		}
 		_, err := Resume(t.Context(), r.Dir, given)

@@ -8,7 +8,6 @@ package run
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -19,15 +18,6 @@ import (
 
 	"github.com/regency-project/regency/bench/metrics"
 	"github.com/regency-project/regency/bench/scenario"
-	"github.com/regency-project/regency/bench/timeline"
-)
-
-// Names of the files of a run directory.
-const (
-	ManifestFile = "manifest.json"
-	TimelineFile = "timeline.jsonl.gz"
-	MetricsFile  = "metrics.json"
-	LogsDir      = "logs"
 )
 
 var (
@@ -156,37 +146,4 @@ func (o *Options) choose() error {
 		return err
 	}
 	return checkLinks(o.Backends, o.Profiles, o.Scenarios)
-}
-
-// Recompute makes the metrics of a run directory again from its manifest and timeline, and writes them.
-func Recompute(dir string) (metrics.Run, error) {
-	var m metrics.Manifest
-	data, err := os.ReadFile(filepath.Join(dir, ManifestFile))
-	if err != nil {
-		return metrics.Run{}, fmt.Errorf("recompute: %w", err)
-	}
-	if err := json.Unmarshal(data, &m); err != nil {
-		return metrics.Run{}, fmt.Errorf("recompute: read %s: %w", ManifestFile, err)
-	}
-	events, err := timeline.Read(filepath.Join(dir, TimelineFile))
-	if err != nil {
-		return metrics.Run{}, fmt.Errorf("recompute: %w", err)
-	}
-	r, err := metrics.Compute(m, events)
-	if err != nil {
-		return metrics.Run{}, fmt.Errorf("recompute: %w", err)
-	}
-	return r, writeJSON(filepath.Join(dir, MetricsFile), r)
-}
-
-// writeJSON replaces a file as a whole.
-func writeJSON(path string, v any) error {
-	data, err := json.MarshalIndent(v, "", " ")
-	if err != nil {
-		return fmt.Errorf("write %s: %w", filepath.Base(path), err)
-	}
-	if err := os.WriteFile(path+".new", append(data, '\n'), 0o644); err != nil {
-		return fmt.Errorf("write %s: %w", filepath.Base(path), err)
-	}
-	return os.Rename(path+".new", path)
 }

@@ -14,6 +14,7 @@ import (
 
 	"go.uber.org/goleak"
 
+	"github.com/regency-project/regency/bench/archive"
 	"github.com/regency-project/regency/bench/metrics"
 	"github.com/regency-project/regency/bench/scenario"
 	"github.com/regency-project/regency/bench/timeline"
@@ -85,7 +86,7 @@ func TestClusterThatDoesNotComeUpIsReported(t *testing.T) {
 	if _, err := os.Stat(filepath.Join(r.Dir, ".work")); !os.IsNotExist(err) {
 		t.Errorf("the clusters' data is still there: %v", err)
 	}
-	if _, err := Recompute(r.Dir); err != nil {
+	if _, err := archive.Renew(r.Dir); err != nil {
 		t.Errorf("recompute an empty run: %v", err)
 	}
 }
@@ -177,7 +178,7 @@ func TestOneFailoverEndToEnd(t *testing.T) {
 	if c.Headline.Min < 10 || c.Checks.Acknowledged == 0 || c.Checks.Lost != 0 {
 		t.Errorf("headline %+v, checks %+v", c.Headline, c.Checks)
 	}
-	again, err := Recompute(r.Dir)
+	again, err := archive.Renew(r.Dir)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -186,7 +187,7 @@ func TestOneFailoverEndToEnd(t *testing.T) {
 	if !bytes.Equal(a, b) {
 		t.Error("recomputed metrics differ")
 	}
-	events, err := timeline.Read(filepath.Join(r.Dir, TimelineFile))
+	events, err := timeline.Read(filepath.Join(r.Dir, archive.TimelineFile))
 	if err != nil || len(events) == 0 {
 		t.Errorf("timeline: %d events, %v", len(events), err)
 	}

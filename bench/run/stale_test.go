@@ -10,6 +10,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/regency-project/regency/bench/archive"
 	"github.com/regency-project/regency/bench/scenario"
 )
 
@@ -72,7 +73,7 @@ func TestKilledHarnessLeavesNothingForLong(t *testing.T) {
 	if _, err := os.Stat(works[0]); !os.IsNotExist(err) {
 		t.Errorf("the work directory is still there: %v", err)
 	}
-	if _, err := os.Stat(filepath.Join(filepath.Dir(works[0]), TimelineFile)); err != nil {
+	if _, err := os.Stat(filepath.Join(filepath.Dir(works[0]), archive.TimelineFile)); err != nil {
 		t.Errorf("the timeline was removed too: %v", err)
 	}
 }

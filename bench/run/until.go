@@ -6,6 +6,7 @@ import (
 	"path/filepath"
 	"slices"
 
+	"github.com/regency-project/regency/bench/archive"
 	"github.com/regency-project/regency/bench/metrics"
 	"github.com/regency-project/regency/bench/plan"
 	"github.com/regency-project/regency/bench/timeline"
@@ -33,7 +34,7 @@ func (e *engine) extend() (bool, error) {
 	if e.o.Until == nil {
 		return false, nil
 	}
-	events, err := timeline.Read(filepath.Join(e.dir, TimelineFile)) // all finished blocks were flushed
+	events, err := timeline.Read(filepath.Join(e.dir, archive.TimelineFile)) // all finished blocks were flushed
 	if err != nil {
 		return false, err
 	}

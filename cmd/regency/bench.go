@@ -8,6 +8,7 @@ import (
 	"path/filepath"
 	"strings"
 
+	"github.com/regency-project/regency/bench/archive"
 	"github.com/regency-project/regency/bench/report"
 	"github.com/regency-project/regency/bench/run"
 	"github.com/regency-project/regency/cmd/coordpage"
@@ -69,7 +70,7 @@ func newBenchReport() *cobra.Command {
 					fmt.Fprintln(cmd.OutOrStdout(), filepath.Join(dir, coordpage.HTMLFile))
 					continue
 				}
-				m, err := run.Recompute(dir)
+				m, err := archive.Renew(dir)
 				if err != nil {
 					return err
 				}
