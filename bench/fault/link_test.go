@@ -7,6 +7,7 @@ import (
 	"net"
 	"net/netip"
 	"os"
+	"runtime"
 	"strings"
 	"testing"
 	"time"
@@ -183,6 +184,9 @@ func TestSharesAreTold(t *testing.T) {
 	}
 	other, err := from("127.0.0.102")
 	if err != nil {
+		if runtime.GOOS == "linux" {
+			t.Fatal(err)
+		}
 		t.Skipf("this host has no address 127.0.0.102: %v", err)
 	}
 	defer other.Close()
