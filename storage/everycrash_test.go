@@ -108,6 +108,9 @@ func (c *crashes) wanted(what string) bool {
 	if c.mu.taken[c.mu.doing] == 0 || c.mu.taken["call "+what] == 0 {
 		return true
 	}
+	if what == "return" && c.mu.doing != "append" { // there are few, and only they show what an answer had not made durable
+		return true
+	}
 	percent := c.percent
 	if what == "write" || what == "sync" {
 		percent /= 5
