@@ -168,9 +168,12 @@ func (c *crashes) verify(p crashPoint, states []*model, again int) {
 	o := c.o
 	o.FS = p.files
 	var more []crashPoint
+	var one sync.Mutex // Pebble calls from several goroutines
 	if again > 0 {
 		rng := rand.New(rand.NewPCG(c.rng.Uint64(), 3))
 		o.FS = boundaryFS{p.files, func(what, name string) {
+			one.Lock()
+			defer one.Unlock()
 			if len(more) > 0 || rng.IntN(40) > 0 {
 				return
 			}

@@ -43,10 +43,10 @@ func TestBlobFilesAreWrittenInPieces(t *testing.T) {
 	var want []byte
 	for i, size := range []int{100, writePiece - 100, 10, 3 * writePiece, 0, writePiece} {
 		p := bytes.Repeat([]byte{byte('a' + i)}, size)
+		want = append(want, p...) // Write may change p: see vfs.File
 		if n, err := f.Write(p); n != size || err != nil {
 			t.Fatalf("Write(%d bytes) = %d, %v", size, n, err)
 		}
-		want = append(want, p...)
 	}
 	if err := f.Close(); err != nil {
 		t.Fatal(err)
