@@ -172,6 +172,31 @@ func TestListingEndsWithTheLineage(t *testing.T) {
 	await(t, l.Done(), "the end of the term")
 }
 
+// TestSnapshotIsOfOneHistory: the chain is set back while a process that has seen nothing yet lists the records, so quickly that no look at the ring is made
+// meanwhile. What was read before is of another history than what was read after.
+func TestSnapshotIsOfOneHistory(t *testing.T) {
+	server := memory.NewServer(time.Hour)
+	n := open(t, server, 1)
+	n.lead(t)
+	st := n.status(t)
+	store := newCuttable(server.Store())
+	operator := newOperator(t, server)
+	store.during = func(context.Context) { operator.rewrite(t, st, st.Seq) }
+	co := chain.New(store, chain.Options{})
+	defer co.Close()
+	ended := make(chan error, 1)
+	go func() {
+		ended <- co.Watch(t.Context(), func(e coordination.Event) {
+			if e.Kind == coordination.Snapshot {
+				t.Errorf("a snapshot at %d of two histories", e.Seq)
+			}
+		})
+	}()
+	if err := await(t, ended, "the end of the watch"); !errors.Is(err, coordination.ErrLineage) {
+		t.Errorf("Watch() = %v, want ErrLineage", err)
+	}
+}
+
 // TestTermEndsWithTheLineage: a leader that commits nothing learns that the store is not the one that it leads.
 func TestTermEndsWithTheLineage(t *testing.T) {
 	for name, change := range map[string]func(*coordination.Status){
