@@ -41,10 +41,14 @@ func (t *trial) stage(ctx context.Context) error {
 			return fmt.Errorf("fault %d: %w", i+1, err)
 		}
 	}
-	if !slices.ContainsFunc(t.faults, func(s *staged) bool { return s.main }) && len(t.faults) > 0 {
-		t.faults[0].main = true // its victim has the main fault's role as well
-		t.victim.Broker = t.faults[0].hit.brokers[0]
+	if slices.ContainsFunc(t.faults, func(s *staged) bool { return s.main }) {
+		return nil
 	}
+	if len(t.faults) == 0 || len(t.faults[0].hit.brokers) == 0 {
+		return errors.New("nobody has the role of the main fault")
+	}
+	t.faults[0].main = true // its victim has the main fault's role as well
+	t.victim.Broker = t.faults[0].hit.brokers[0]
 	return nil
 }
 
