@@ -99,6 +99,16 @@ func (b *builder) cell(profile string, l line, backend string) *metrics.Cell {
 	return b.cells[cellKey{profile, l.scenario.Name, l.variant, backend}]
 }
 
+// inVariantOnly tells, of a scenario that has no plain cell on a backend, whether its trials went to the row of a variant.
+func (b *builder) inVariantOnly(scenario, backend string) bool {
+	for k := range b.cells {
+		if k.scenario == scenario && k.backend == backend && k.variant != "" {
+			return true
+		}
+	}
+	return false
+}
+
 // blocked says why a cell has no figures to show, or "" when it has. Short leaves the reason out, for tables that follow one with the reasons.
 func (b *builder) blocked(c *metrics.Cell, l line, backend metrics.Backend, short bool) string {
 	with := func(what, reason string) string {
@@ -112,6 +122,8 @@ func (b *builder) blocked(c *metrics.Cell, l line, backend metrics.Backend, shor
 		return with("not run", backend.Reason)
 	case c == nil && l.variant != "":
 		return "does not apply"
+	case c == nil && b.inVariantOnly(l.scenario.Name, backend.Name):
+		return "every victim led the coordination service too: next row"
 	case c == nil:
 		return "not part of this run"
 	case c.Status == metrics.StatusNotRun:
